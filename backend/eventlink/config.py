@@ -1,0 +1,59 @@
+"""Settings: what a machine decides, read from the environment once.
+
+What does not live here: options of the mathematics (``recsys.options``) and anything that knows a
+table.
+"""
+
+import os
+import subprocess
+from functools import cache
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PROJECT_ROOT = Path(__file__).resolve().parents[2]
+
+
+class Settings(BaseSettings):
+    """Typed settings; each is an environment variable of the same name, in any case."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore")
+
+    database_url: str | None = Field(
+        default=None,
+        description="A postgresql:// address, server 15 or newer. Unset: an embedded PostgreSQL.",
+    )
+    eventlink_data_dir: Path = Field(
+        default=PROJECT_ROOT / ".eventlink",
+        description="Where the embedded PostgreSQL keeps its files.",
+    )
+    log_format: str = Field(
+        default="auto",
+        pattern="^(auto|console|json)$",
+        description="`console`, `json`, or `auto`: console on a terminal, else json.",
+    )
+    secret_key: str = Field(
+        default="",
+        description="Signs log-in tokens. Commands and scripts accept any value.",
+    )
+
+
+@cache
+def revision() -> str:
+    """Return the git revision that runs: ``EVENTLINK_REVISION``, or the checkout's."""
+    named = os.environ.get("EVENTLINK_REVISION")
+    if named:
+        return named
+    command = ["git", "-C", str(PROJECT_ROOT), "rev-parse", "HEAD"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603 (constant words)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return answer.stdout.strip()
+
+
+@cache
+def settings() -> Settings:
+    """Return the process's settings, read from the environment on the first call."""
+    return Settings()
