@@ -1,0 +1,53 @@
+"""Options of the mathematics, shared by command line, job and a model's ``meta``.
+
+What does not live here: settings of a machine (``eventlink.config``).
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from eventlink.errors import InvalidOptionError
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """How to train and how much to publish.
+
+    Raises:
+        InvalidOptionError: A value lies outside its range.
+    """
+
+    epochs: int = 6
+    """Passes over the training examples."""
+    lr: float = 0.35
+    """AdaGrad's step size."""
+    l2: float = 0.01
+    """Weight of the squared norm of the standardised weights."""
+    top_n: int = 50
+    """Events stored a user."""
+    seed: int = 0
+    replay_days: int = 28
+    """Days whose registrations are the training examples."""
+    half_life_days: float = 7.0
+    """How fast an example loses weight with its age."""
+    negatives: int = 100
+    """Events drawn for each user and day beside the ones registered for."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        for name in ("epochs", "top_n", "replay_days", "negatives"):
+            _require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
+        for name in ("lr", "half_life_days"):
+            _require(getattr(self, name) > 0, name, "above 0", getattr(self, name))
+        _require(self.l2 >= 0, "l2", "0 or above", self.l2)
+        _require(self.seed >= 0, "seed", "0 or above", self.seed)
+        _require(self.top_n <= 1000, "top_n", "at most 1000", self.top_n)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the options as JSON, for a model's ``meta``."""
+        return asdict(self)
+
+
+def _require(holds: bool, name: str, range_: str, value: float) -> None:
+    if not holds:
+        raise InvalidOptionError(f"--{name.replace('_', '-')} must be {range_}, not {value}")
