@@ -1,0 +1,94 @@
+"""Point-in-time features of (user, event) pairs: one function of a Snapshot and its pairs.
+
+What does not live here: what a feature weighs (``recsys.models``).
+"""
+
+from functools import cached_property
+
+from eventlink.recsys.features import (
+    affinity,
+    demand,
+    forecast,
+    organizers,
+    people,
+    place,
+    products,
+    timing,
+    topics,
+)
+from eventlink.recsys.features.about import About, Sheet
+from eventlink.recsys.features.forecast import YESTERDAY, Forecast
+from eventlink.recsys.snapshot import Dense, Pairs, Snapshot
+
+__all__ = ["ABOUT", "FAMILIES", "NAMES", "About", "Features", "Forecast", "document"]
+
+FAMILIES: tuple[About, ...] = (
+    *demand.ABOUT,
+    *organizers.ABOUT,
+    *timing.ABOUT,
+    *forecast.ABOUT,
+    *affinity.ABOUT,
+    *people.ABOUT,
+    *place.ABOUT,
+    *topics.ABOUT,
+    *products.ABOUT,
+)
+ABOUT: dict[str, About] = {name: family for family in FAMILIES for name in family.names}
+"""Every feature and what is said of it, in the order of a matrix's columns."""
+NAMES = tuple(ABOUT)
+
+
+class Features:
+    """All features at one instant.
+
+    Args:
+        s: The instant.
+        expected: What the next day brings each event, learned from days over at the instant;
+            yesterday's number if None.
+    """
+
+    names = NAMES
+
+    def __init__(self, s: Snapshot, expected: Forecast | None = None) -> None:
+        self.s = s
+        self.expected = expected or YESTERDAY
+        self.demand = demand.Demand(s)
+        self.affinity = affinity.Affinity(s)
+        self.people = people.People(s, self.affinity)
+        self.place = place.Place(s, self.demand)
+        self.topics = topics.Topics(s)
+
+    @cached_property
+    def of_columns(self) -> dict[str, Dense]:
+        """Features that are the same for every user: name to shape (n_columns,)."""
+        found = forecast.columns(self.s, self.demand)
+        return found | self.expected.columns(self.s, self.demand, found)
+
+    def matrix(self, p: Pairs, out: Dense | None = None) -> Dense:
+        """Compute the features of pairs.
+
+        Args:
+            p: Pairs of the same Snapshot.
+            out: An earlier result that is no longer needed, of at least as many pairs; fresh
+                memory costs several times the computation.
+
+        Returns:
+            Shape (len(p), len(names)), each feature's values side by side in memory (Fortran
+            order). Finite.
+        """
+        sheet = Sheet(len(p), NAMES, out)
+        for name, values in self.of_columns.items():
+            p.of_columns(values, out=sheet[name])
+        for group in (self.affinity, self.people, self.place, self.topics):
+            group.fill(sheet, p)
+        products.fill(self.s, sheet, p)
+        return sheet.matrix
+
+
+def document() -> str:
+    """Return the table of all features in Markdown, as it stands in ``docs/features.md``."""
+    head = "| group | features | meaning | why |\n|---|---|---|---|\n"
+    return head + "".join(
+        f"| {a.group} | {'<br>'.join(f'`{name}`' for name in a.names)} | {a.meaning} | {a.why} |\n"
+        for a in FAMILIES
+    )

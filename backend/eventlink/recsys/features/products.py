@@ -1,0 +1,54 @@
+"""A newcomer's features once more: a linear model's second set of weights.
+
+What does not live here: anything that holds for users with a history too. Products of a user's ties
+with an event's demand were measured and are not there: they cost quality.
+"""
+
+import numpy as np
+
+from eventlink.recsys.features.about import About, Sheet
+from eventlink.recsys.features.place import KERNEL_WIDTHS
+from eventlink.recsys.snapshot import Pairs, Snapshot
+
+FOR_NEWCOMERS = (
+    "event.registrations",
+    "event.registrations_24h",
+    "event.decayed_24h",
+    "event.newcomers_24h",
+    "event.newcomers_72h",
+    "event.newcomer_share",
+    "event.acceleration_72h",
+    "event.next_of_organizer",
+    "organizer.registrations",
+    "organizer.registrations_24h",
+    "organizer.follows",
+    "time.age",
+    "time.ahead",
+    "time.freshness",
+    "place.distance",
+    "place.beyond_nearest",
+    "place.rank",
+    *(f"place.{of}_kernel_{width:g}km" for of in ("event", "organizer") for width in KERNEL_WIDTHS),
+)
+
+ABOUT = (
+    About(
+        "newcomers",
+        tuple(f"newcomer*{name}" for name in FOR_NEWCOMERS),
+        "the feature where U has no registration, 0 elsewhere",
+        "Most users who register have no history: what tells of them weighs differently",
+    ),
+)
+
+
+def fill(s: Snapshot, sheet: Sheet, p: Pairs) -> None:
+    """Write newcomers' copies of features that are already there.
+
+    Args:
+        s: The instant.
+        sheet: Where from and to.
+        p: Pairs of the Snapshot.
+    """
+    newcomer = p.of_users((s.history[p.users] == 0).astype(np.float32))
+    for name in FOR_NEWCOMERS:
+        np.multiply(newcomer, sheet[name], out=sheet[f"newcomer*{name}"])
