@@ -1,0 +1,52 @@
+"""Progress of a long command: a bar on a terminal, a log line a phase elsewhere."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import structlog
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from eventlink.recsys.progress import Report
+
+log = structlog.get_logger()
+
+
+@contextmanager
+def progress() -> Iterator[Report]:
+    """Show progress on stderr while the block runs.
+
+    Yields:
+        A function to call with a phase's name and the share of it that is done (0 to 1).
+    """
+    if not sys.stderr.isatty():
+        yield _lines()
+        return
+    columns = (
+        TextColumn("{task.description:<28}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def show(phase: str, done: float) -> None:
+            if phase not in tasks:
+                tasks[phase] = bars.add_task(phase, total=1.0)
+            bars.update(tasks[phase], completed=done)
+
+        yield show
+
+
+def _lines() -> Report:
+    begun: set[str] = set()
+
+    def show(phase: str, done: float) -> None:
+        if phase not in begun:
+            begun.add(phase)
+            log.info(phase)
+        del done
+
+    return show

@@ -1,0 +1,1 @@
+"""The interchange format in SQL: its tables, loading them, dumping them."""

@@ -1,0 +1,1 @@
+"""Floor 4: foreign files into our tables, and back."""
