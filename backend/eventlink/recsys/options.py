@@ -37,9 +37,10 @@ class TrainOptions:
         """Check the ranges."""
         for name in ("epochs", "top_n", "replay_days", "negatives"):
             _require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
-        for name in ("lr", "half_life_days"):
-            _require(getattr(self, name) > 0, name, "above 0", getattr(self, name))
-        _require(self.l2 >= 0, "l2", "0 or above", self.l2)
+        _require(self.half_life_days > 0, "half_life_days", "above 0", self.half_life_days)
+        # Beyond these, and far below, numbers overflow.
+        _require(0 < self.lr <= 100, "lr", "above 0 and at most 100", self.lr)
+        _require(0 <= self.l2 <= 1000, "l2", "between 0 and 1000", self.l2)
         _require(self.seed >= 0, "seed", "0 or above", self.seed)
         _require(self.top_n <= 1000, "top_n", "at most 1000", self.top_n)
 

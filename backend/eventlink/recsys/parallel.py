@@ -35,7 +35,8 @@ def in_processes(
     """Map a function over items, in order, in forked processes.
 
     A fork sees the parent's arrays without copying them, so the function may close over a whole
-    Dataset. Where the system cannot fork, or there is one core or item, the work is done here.
+    Dataset. Where the system cannot fork, there is one core or item, or this is a child itself,
+    the work is done here.
 
     Args:
         function: May be a closure; its results must be picklable.
@@ -49,7 +50,8 @@ def in_processes(
         WorkerKilledError: A process was killed, as the system does when memory runs out.
     """
     workers = min(workers or len(os.sched_getaffinity(0)), len(items))
-    if workers < 2 or "fork" not in multiprocessing.get_all_start_methods():
+    is_child = multiprocessing.current_process().daemon
+    if workers < 2 or is_child or "fork" not in multiprocessing.get_all_start_methods():
         yield from map(function, items)
         return
     fork = multiprocessing.get_context("fork")

@@ -1,0 +1,211 @@
+"""Training examples: a replay of the last days, each seen as of its own first instant.
+
+What does not live here: what the features are (``recsys.features``) and what is learned from them
+(``recsys.models``).
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from eventlink.recsys.dataset import DAY, Bools, Dataset, Floats, Ints
+from eventlink.recsys.features import NAMES, Features, Forecast, forecast
+from eventlink.recsys.options import TrainOptions
+from eventlink.recsys.parallel import in_processes
+from eventlink.recsys.progress import Report, silent
+from eventlink.recsys.snapshot import Dense, Pairs, Snapshot
+
+USERS_A_BLOCK = 256
+MOST_USER_DAYS = 8000
+"""More (user, day) pairs are sampled down to this, evenly over the days, to bound memory."""
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Pairs with what came of them; those of one user and day stand together."""
+
+    x: Dense
+    """Features, shape (n, number of features)."""
+    y: Bools
+    """Whether the user registered within the day."""
+    group: Ints
+    """Number of the (user, day), ascending."""
+    at: Floats
+    """The instant at which the pair was seen, ascending."""
+    weight: Floats
+    """How many candidates the pair stands for: 1 if positive, more if drawn."""
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def between(self, begin: float, end: float) -> "Examples":
+        """Return the examples of the days whose first instants lie in [begin, end).
+
+        Args:
+            begin: Seconds since 1970-01-01 UTC.
+            end: Likewise.
+        """
+        which = slice(*np.searchsorted(self.at, [begin, end], side="left"))
+        return Examples(
+            self.x[which], self.y[which], self.group[which], self.at[which], self.weight[which]
+        )
+
+    @property
+    def n_positives(self) -> int:
+        """Number of positive examples."""
+        return int(self.y.sum())
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """Registrations of a period to events that were candidates at its start."""
+
+    user: Ints
+    column: Ints
+
+
+def outcomes(data: Dataset, s: Snapshot, until: float) -> Outcomes:
+    """Tell who registered for what from a Snapshot's instant on.
+
+    Args:
+        data: Everything; only registrations in [s.as_of, until) are read.
+        s: The instant.
+        until: Seconds since 1970-01-01 UTC.
+
+    Returns:
+        Distinct (user, column), sorted; registrations that stood before are left out.
+    """
+    log = data.registrations
+    begin, end = np.searchsorted(log.at, [s.as_of, until], side="left")
+    user, column = log.user[begin:end], s.column_of[log.event[begin:end]]
+    user, column = user[column >= 0], column[column >= 0]
+    keys = np.unique(user.astype(np.int64) * max(s.n_columns, 1) + column)
+    user, column = (part.astype(np.int32) for part in np.divmod(keys, max(s.n_columns, 1)))
+    stood = is_registered(s, user, column)
+    return Outcomes(user[~stood], column[~stood])
+
+
+def is_registered(s: Snapshot, user: Ints, column: Ints) -> Bools:
+    """Tell for pairs whether a registration stands at the instant."""
+    log = s.data.registrations
+    key = log.user[s.standing].astype(np.int64) * s.data.n_events + log.event[s.standing]
+    asked = user.astype(np.int64) * s.data.n_events + s.columns[column]
+    return np.isin(asked, key)
+
+
+def replay(
+    data: Dataset,
+    instants: Floats,
+    options: TrainOptions,
+    rng: np.random.Generator,
+    report: Report = silent,
+) -> Examples:
+    """Make the examples of some days.
+
+    Args:
+        data: Everything; an example's features see only what is dated before its instant, and
+            its outcome only the day after.
+        instants: The days' first instants, seconds, ascending.
+        options: How many negatives to draw.
+        rng: Source of the draws.
+        report: Told of the progress.
+
+    Returns:
+        All days' examples, in the order of the days.
+    """
+    report("forecasting demand", 0.0)
+    forecasts = forecast.replayed(data, instants)
+    report("forecasting demand", 1.0)
+    share = MOST_USER_DAYS / max(_count_user_days(data, instants), MOST_USER_DAYS)
+    work = list(zip(instants, forecasts, rng.spawn(len(instants)), strict=True))
+
+    def one(day: tuple[float, Forecast, np.random.Generator]) -> Examples:
+        at, expected, day_rng = day
+        return examples_of_day(data, at, expected, options.negatives, share, day_rng)
+
+    days: list[Examples] = []
+    for number, day in enumerate(in_processes(one, work), start=1):
+        days.append(day)
+        report("replaying days", number / len(work))
+    return _concatenate(days)
+
+
+def _count_user_days(data: Dataset, instants: Floats) -> int:
+    """Count the (user, day) pairs with a registration."""
+    log = data.registrations
+    day = np.searchsorted(instants, log.at, side="right") - 1
+    inside = (day >= 0) & (log.at < instants[-1] + DAY)
+    return len(np.unique(day[inside] * data.n_users + log.user[inside]))
+
+
+def examples_of_day(
+    data: Dataset,
+    at: float,
+    expected: Forecast,
+    negatives: int,
+    share: float,
+    rng: np.random.Generator,
+) -> Examples:
+    """Make one day's examples: all registrations, and negatives drawn uniformly for each user.
+
+    Args:
+        data: Everything.
+        at: The day's first instant, seconds.
+        expected: The day's demand, as foreseen before it.
+        negatives: How many to draw a user; fewer stay, for positives among them are dropped.
+        share: Of the day's users that are taken, drawn at random.
+        rng: Source of the draws.
+    """
+    s = Snapshot(data, at)
+    day = outcomes(data, s, at + DAY)
+    users = np.unique(day.user)
+    if share < 1:
+        users = np.sort(rng.choice(users, int(np.ceil(share * len(users))), replace=False))
+    kept = np.isin(day.user, users)
+    drawn_user = np.repeat(users, negatives).astype(np.int32)
+    drawn_column = rng.integers(0, max(s.n_columns, 1), len(drawn_user)).astype(np.int32)
+    taken = is_registered(s, drawn_user, drawn_column)
+    taken |= _contains(day, drawn_user, drawn_column, s.n_columns)
+    user = np.concatenate([day.user[kept], drawn_user[~taken]])
+    column = np.concatenate([day.column[kept], drawn_column[~taken]])
+    y = np.arange(len(user)) < kept.sum()
+    order = np.argsort(user, kind="stable")
+    user, column, y = user[order], column[order], y[order]
+    return Examples(
+        x=_features(Features(s, expected), user, column),
+        y=y,
+        group=np.searchsorted(users, user).astype(np.int32),
+        at=np.full(len(y), at),
+        weight=np.where(y, 1.0, s.n_columns / negatives),
+    )
+
+
+def _contains(day: Outcomes, user: Ints, column: Ints, n_columns: int) -> Bools:
+    known = day.user.astype(np.int64) * n_columns + day.column
+    return np.isin(user.astype(np.int64) * n_columns + column, known)
+
+
+def _features(features: Features, user: Ints, column: Ints) -> Dense:
+    """Compute the features of pairs sorted by user, a block of users at a time."""
+    x = np.empty((len(user), len(NAMES)), np.float32)
+    if not len(user):
+        return x
+    _, first = np.unique(user, return_index=True)
+    bounds = np.append(first[::USERS_A_BLOCK], len(user))
+    for begin, end in pairwise(bounds):
+        x[begin:end] = features.matrix(Pairs.of(user[begin:end], column[begin:end]))
+    return x
+
+
+def _concatenate(days: list[Examples]) -> Examples:
+    """Put days together; groups of different days stay apart."""
+    offsets = np.cumsum([0, *(int(day.group.max(initial=-1)) + 1 for day in days)])
+    groups = [day.group + offset for day, offset in zip(days, offsets, strict=False)]
+    return Examples(
+        x=np.concatenate([day.x for day in days]),
+        y=np.concatenate([day.y for day in days]),
+        group=np.concatenate(groups).astype(np.int32),
+        at=np.concatenate([day.at for day in days]),
+        weight=np.concatenate([day.weight for day in days]),
+    )

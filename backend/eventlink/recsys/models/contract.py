@@ -1,0 +1,83 @@
+"""The contract of a model: fit, score, explain, to JSON and back.
+
+What does not live here: any model. Learned attributes end in ``_``, after scikit-learn's habit.
+"""
+
+from typing import Any, ClassVar, Protocol, Self
+
+import numpy as np
+
+from eventlink.errors import ModelMismatchError
+from eventlink.recsys.examples import Examples
+from eventlink.recsys.options import TrainOptions
+from eventlink.recsys.progress import Report, silent
+from eventlink.recsys.snapshot import Dense
+
+
+class Model(Protocol):
+    """What scores (user, event) pairs from their features."""
+
+    kind: ClassVar[str]
+    """Its name, as stored with the weights."""
+
+    feature_names_: tuple[str, ...]
+    """The features it was fitted on, in order."""
+
+    def fit(
+        self,
+        examples: Examples,
+        options: TrainOptions,
+        rng: np.random.Generator,
+        report: Report = silent,
+    ) -> Self:
+        """Learn from examples; the same generator state gives the same model."""
+        ...
+
+    def score(self, x: Dense) -> Dense:
+        """Return the probability of a registration within a day.
+
+        Args:
+            x: Features in the order of ``feature_names_``, shape (n, k).
+
+        Returns:
+            Shape (n,).
+        """
+        ...
+
+    def explain(self, x: Dense) -> tuple[Dense, float]:
+        """Split scores into contributions of the features.
+
+        Args:
+            x: Features, shape (n, k).
+
+        Returns:
+            Contributions of shape (n, k) and a constant; a row's sum plus the constant is the
+            log-odds of its score.
+        """
+        ...
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what was learned; ``from_json`` makes an equal model of it."""
+        ...
+
+    @classmethod
+    def from_json(cls, feature_names: tuple[str, ...], weights: dict[str, Any]) -> Self:
+        """Make a model from its stored form."""
+        ...
+
+
+def require_features(model: Model, available: tuple[str, ...]) -> None:
+    """Check that a stored model can score this version's features.
+
+    Raises:
+        ModelMismatchError: The names or their order differ.
+    """
+    if model.feature_names_ == available:
+        return
+    missing = sorted(set(model.feature_names_) - set(available))
+    unknown = sorted(set(available) - set(model.feature_names_))
+    raise ModelMismatchError(
+        f"the model's {len(model.feature_names_)} features are not this version's"
+        f" {len(available)} (gone: {', '.join(missing[:3]) or 'none'};"
+        f" new: {', '.join(unknown[:3]) or 'none'}); train again, without --skip-training"
+    )

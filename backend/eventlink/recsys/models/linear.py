@@ -1,0 +1,204 @@
+"""The linear ranker: a conditional logit over each user's day, fitted by AdaGrad, calibrated."""
+
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from scipy.special import expit
+
+from eventlink.recsys.dataset import DAY, Bools, Floats, Ints
+from eventlink.recsys.examples import Examples
+from eventlink.recsys.features import NAMES
+from eventlink.recsys.options import TrainOptions
+from eventlink.recsys.progress import Report, silent
+from eventlink.recsys.snapshot import Dense
+
+GROUPS_A_BATCH = 64
+CLIP = 6.0
+"""Standardised features are cut here, so that one odd event cannot carry a ranking."""
+CHUNK = 100_000
+
+
+class ConditionalLogit:
+    """A user who registers for something chooses event e with probability softmax(w · z_e).
+
+    Logistic regression on whole choices: given that a user registered for something on a day,
+    which of the candidates was it (McFadden, 1974)? What is the same for all candidates of a
+    (user, day) cancels, so the weights spend nothing on how active users or days are. Choices are
+    weighted by recency; the squared norm of the standardised weights is penalised (L2).
+
+    AdaGrad (Duchi, Hazan and Singer, JMLR 2011) on mini-batches of choices; the last pass's
+    iterates are averaged (Polyak and Juditsky, 1992). A last step turns w · z into the probability
+    of a registration, by slope and intercept of a logistic regression on the same examples at
+    their true rates (Platt, 1999), which changes no order.
+    """
+
+    kind: ClassVar[str] = "linear"
+
+    feature_names_: tuple[str, ...]
+    mean_: Dense
+    scale_: Dense
+    weights_: Dense
+    intercept_: float
+
+    def fit(
+        self,
+        examples: Examples,
+        options: TrainOptions,
+        rng: np.random.Generator,
+        report: Report = silent,
+    ) -> Self:
+        """Learn from examples; the same generator state gives the same model.
+
+        Args:
+            examples: At least one group with a positive and a negative.
+            options: ``epochs``, ``lr``, ``l2`` and ``half_life_days``.
+            rng: Source of the order of the examples.
+            report: Told of the progress.
+        """
+        self.feature_names_ = NAMES
+        self.mean_, self.scale_ = _moments(examples.x)
+        recency = np.exp2((examples.at - examples.at.max()) / (options.half_life_days * DAY))
+        self.weights_ = self._descend(examples, recency, options, rng, report)
+        self.intercept_ = 0.0
+        margin = self._margins(examples.x)
+        slope, self.intercept_ = _platt(margin, examples.y, recency * examples.weight)
+        self.weights_ *= np.float32(slope)
+        return self
+
+    def _descend(
+        self,
+        examples: Examples,
+        recency: Floats,
+        options: TrainOptions,
+        rng: np.random.Generator,
+        report: Report,
+    ) -> Dense:
+        first = _first_rows(examples)
+        length = np.diff(np.append(first, len(examples)))
+        importance = (recency[first] / recency[first].mean()).astype(np.float32)
+        lr, l2 = np.float32(options.lr), np.float32(options.l2)
+        w = np.zeros(examples.x.shape[1], np.float32)
+        squares = np.full_like(w, 1e-8)
+        mean_iterate, n_iterates = np.zeros(len(w)), 0
+        for epoch in range(options.epochs):
+            order = rng.permutation(len(first))
+            for begin in range(0, len(order), GROUPS_A_BATCH):
+                chosen = np.sort(order[begin : begin + GROUPS_A_BATCH])
+                rows = _rows_of(first[chosen], length[chosen])
+                z = self._standardise(examples.x[rows])
+                wrong = _excess(z @ w, examples.y[rows], length[chosen], importance[chosen])
+                gradient = wrong @ z / np.float32(len(chosen)) + l2 * w
+                squares += gradient**2
+                w -= lr * gradient / np.sqrt(squares)
+                if epoch == options.epochs - 1:
+                    mean_iterate += w
+                    n_iterates += 1
+            report("fitting", (epoch + 1) / options.epochs)
+        averaged: Dense = (mean_iterate / n_iterates).astype(np.float32)
+        return averaged
+
+    def _standardise(self, x: Dense) -> Dense:
+        z = (x - self.mean_) / self.scale_
+        return np.clip(z, -CLIP, CLIP, out=z)
+
+    def _margins(self, x: Dense) -> Dense:
+        margins = np.empty(len(x), np.float32)
+        for begin in range(0, len(x), CHUNK):
+            rows = slice(begin, begin + CHUNK)
+            margins[rows] = self._standardise(x[rows]) @ self.weights_
+        return margins + np.float32(self.intercept_)
+
+    def score(self, x: Dense) -> Dense:
+        """Return the probability of a registration within a day, shape (n,)."""
+        probability: Dense = expit(self._margins(x))
+        return probability
+
+    def explain(self, x: Dense) -> tuple[Dense, float]:
+        """Split log-odds into contributions of shape (n, k) and the intercept."""
+        return self._standardise(x) * self.weights_, self.intercept_
+
+    def to_json(self) -> dict[str, Any]:
+        """Return weights, standardisation and intercept."""
+        return {
+            "kind": self.kind,
+            "weights": self.weights_.tolist(),
+            "mean": self.mean_.tolist(),
+            "scale": self.scale_.tolist(),
+            "intercept": self.intercept_,
+        }
+
+    @classmethod
+    def from_json(cls, feature_names: tuple[str, ...], weights: dict[str, Any]) -> Self:
+        """Make the model of its stored form."""
+        model = cls()
+        model.feature_names_ = feature_names
+        model.weights_ = np.array(weights["weights"], np.float32)
+        model.mean_ = np.array(weights["mean"], np.float32)
+        model.scale_ = np.array(weights["scale"], np.float32)
+        model.intercept_ = float(weights["intercept"])
+        return model
+
+
+def _first_rows(examples: Examples) -> Ints:
+    """First row of every group."""
+    rows: Ints = np.flatnonzero(np.diff(examples.group, prepend=-1)).astype(np.int32)
+    return rows
+
+
+def _rows_of(first: Ints, length: Ints) -> Ints:
+    """Rows of groups, one group after the other."""
+    begins = np.cumsum(length) - length
+    rows: Ints = (np.arange(length.sum()) + np.repeat(first - begins, length)).astype(np.int32)
+    return rows
+
+
+def _excess(margin: Dense, y: Bools, length: Ints, importance: Dense) -> Dense:
+    """Chosen too often: the softmax less the share of the group's choices, weighted.
+
+    Args:
+        margin: w · z of consecutive groups.
+        y: What was chosen.
+        length: Rows of each group.
+        importance: Weight of each group.
+
+    Returns:
+        The loss's derivative by margin.
+    """
+    begins = np.cumsum(length) - length
+    odds = np.exp(margin - np.repeat(np.maximum.reduceat(margin, begins), length))
+    softmax = odds / np.repeat(np.add.reduceat(odds, begins), length)
+    chosen = y.astype(np.float32)
+    share = chosen / np.repeat(np.maximum(np.add.reduceat(chosen, begins), 1), length)
+    excess: Dense = (softmax - share) * np.repeat(importance, length)
+    return excess
+
+
+def _moments(x: Dense) -> tuple[Dense, Dense]:
+    """Means and standard deviations of columns; 1 where a column is constant."""
+    total, squares = np.zeros(x.shape[1]), np.zeros(x.shape[1])
+    for begin in range(0, len(x), CHUNK):
+        chunk = x[begin : begin + CHUNK].astype(np.float64)
+        total += chunk.sum(axis=0)
+        squares += (chunk**2).sum(axis=0)
+    mean = total / len(x)
+    deviation = np.sqrt(np.maximum(squares / len(x) - mean**2, 0))
+    deviation[deviation < 1e-6] = 1.0
+    return mean.astype(np.float32), deviation.astype(np.float32)
+
+
+def _platt(margin: Dense, y: Bools, weight: Floats) -> tuple[float, float]:
+    """Fit slope and intercept of a logistic regression on margins by Newton's method."""
+    design = np.stack([margin.astype(np.float64), np.ones(len(margin))], axis=1)
+    rate = (weight * y).sum() / weight.sum()
+    found = np.array([1.0, np.log(rate / (1 - rate)) - margin.mean()])
+    for _ in range(50):
+        p = expit(design @ found)
+        gradient = design.T @ (weight * (p - y))
+        curvature = design.T @ (design * (weight * p * (1 - p))[:, None]) + 1e-9 * np.eye(2)
+        step = np.clip(np.linalg.solve(curvature, gradient), -2.0, 2.0)
+        found -= step
+        if np.abs(step).max() < 1e-9:
+            break
+    slope, intercept = found
+    # A slope at or below 0 means that nothing was learned; the order must not be turned round.
+    return max(float(slope), 1e-3), float(intercept)

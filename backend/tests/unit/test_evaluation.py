@@ -1,0 +1,107 @@
+"""The protocol: nothing to learn means chance, something to learn is found, nothing leaks."""
+
+from dataclasses import fields, replace
+
+import numpy as np
+from unit.towns import NOON, without_signal
+
+from eventlink.recsys.dataset import DAY, Dataset
+from eventlink.recsys.evaluation import Outcome, evaluate, folds_before, last_folds
+from eventlink.recsys.examples import Examples, outcomes
+from eventlink.recsys.models import ConditionalLogit, Model
+from eventlink.recsys.options import TrainOptions
+from eventlink.recsys.snapshot import Snapshot
+
+OPTIONS = TrainOptions(replay_days=14, negatives=30)
+
+
+def linear(examples: Examples, rng: np.random.Generator) -> Model:
+    return ConditionalLogit().fit(examples, OPTIONS, rng)
+
+
+def judged(data: Dataset, n_folds: int = 3) -> dict[str, Outcome]:
+    folds = last_folds(data, n_folds)
+    return evaluate(data, folds, {"model": linear}, OPTIONS, np.random.default_rng(0))
+
+
+def chance(data: Dataset, n_folds: int = 3) -> float:
+    """The NDCG@10 of rankings drawn at random: the mean discount of a random place."""
+    n_columns = np.mean([Snapshot(data, at).n_columns for at in last_folds(data, n_folds)])
+    # A little above for users with several relevant events; the tests leave room for it.
+    return float((1 / np.log2(np.arange(2, 12))).sum() / n_columns)
+
+
+def test_a_taste_is_learned(loyal_town: Dataset) -> None:
+    found = judged(loyal_town)
+    assert found["model"].mean("ndcg") > 2 * found["popularity"].mean("ndcg")
+    low, _ = found["model"].interval("ndcg", np.random.default_rng(0))
+    assert low > found["popularity"].mean("ndcg")
+
+
+def test_pure_noise_scores_at_chance(random_town: Dataset) -> None:
+    found = judged(random_town)
+    expected = chance(random_town)
+    assert len(found["model"].users) > 100
+    low, high = found["model"].interval("ndcg", np.random.default_rng(0))
+    assert low < 1.25 * expected
+    assert found["model"].mean("ndcg") < 1.4 * expected
+    assert high > 0.6 * expected
+
+
+def test_shuffled_labels_score_at_chance(loyal_town: Dataset) -> None:
+    shuffled = without_signal(loyal_town, np.random.default_rng(5))
+    found = judged(shuffled)
+    assert found["model"].mean("ndcg") < 1.4 * chance(shuffled)
+
+
+def test_truth_is_what_was_registered_for_on_the_day(loyal_town: Dataset) -> None:
+    at = NOON - 2 * DAY
+    s = Snapshot(loyal_town, at)
+    found = outcomes(loyal_town, s, at + DAY)
+    pairs = set(zip(found.user.tolist(), s.columns[found.column].tolist(), strict=True))
+    log, events = loyal_town.registrations, loyal_town.events
+    earlier = {
+        (int(u), int(e)) for u, e, t in zip(log.user, log.event, log.at, strict=True) if t < at
+    }
+    expected = {
+        (int(u), int(e))
+        for u, e, t in zip(log.user, log.event, log.at, strict=True)
+        if at <= t < at + DAY and events.created[e] < at and events.start[e] > at
+    }
+    assert pairs == expected - earlier
+    assert pairs
+
+
+def test_the_future_changes_nothing_that_was_judged(loyal_town: Dataset) -> None:
+    """What happens after the last fold's day must not move a single number."""
+    folds = folds_before(NOON - 3 * DAY, 2)
+    until = folds[-1] + DAY
+    cut = loyal_town.before(until)
+    generators = np.random.default_rng(0), np.random.default_rng(0)
+    whole, short = (
+        evaluate(data, folds, {"model": linear}, OPTIONS, rng)
+        for data, rng in zip((loyal_town, cut), generators, strict=True)
+    )
+    for field in fields(whole["model"].metrics):
+        one, other = (getattr(found["model"].metrics, field.name) for found in (whole, short))
+        np.testing.assert_array_equal(one, other)
+
+
+def test_folds_end_with_the_last_day_of_the_data(loyal_town: Dataset) -> None:
+    folds = last_folds(loyal_town)
+    last = loyal_town.last_instant()
+    assert len(folds) == 7
+    assert (folds % DAY == 0).all()
+    assert folds[-1] <= last < folds[-1] + DAY
+
+
+def test_a_site_without_registrations_has_no_outcome(loyal_town: Dataset) -> None:
+    empty = replace(loyal_town, registrations=loyal_town.registrations.rows(slice(0, 0)))
+    folds = folds_before(NOON, 2)
+    assert evaluate(empty, folds, {"model": linear}, OPTIONS, np.random.default_rng(0)) == {}
+
+
+def test_slices_part_the_pairs(loyal_town: Dataset) -> None:
+    outcome = judged(loyal_town, 2)["model"]
+    parts = np.stack(list(outcome.slices().values()))
+    assert (parts.sum(axis=0) == 1).all()

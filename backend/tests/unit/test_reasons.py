@@ -1,0 +1,74 @@
+"""Reasons are said only where they are true, in both languages."""
+
+import numpy as np
+import pytest
+from unit.towns import NOON
+
+from eventlink.recsys.dataset import Dataset
+from eventlink.recsys.features import NAMES
+from eventlink.recsys.reasons import CODES, LANGUAGES, REASONS, Explainer, render
+from eventlink.recsys.snapshot import Snapshot
+
+NAMED = {"organizer": "Jazz Club", "tag": "jazz", "category": "Music", "km": "3"}
+
+
+def features_with(**values: float) -> np.ndarray:
+    x = np.zeros((1, len(NAMES)), np.float32)
+    for name, value in values.items():
+        x[0, NAMES.index(name.replace("__", "."))] = value
+    return x
+
+
+def test_the_largest_contribution_speaks(loyal_town: Dataset) -> None:
+    explainer = Explainer(Snapshot(loyal_town, NOON))
+    x = features_with(organizer__follows=1, tags__interests=0.5)
+    for liked, expected in ((3.0, "interest_tag"), (0.1, "followed_organizer")):
+        contributions = features_with(organizer__follows=1.0, tags__interests=liked)
+        assert CODES[explainer.codes(x, contributions)[0]] == expected
+
+
+def test_a_reason_that_does_not_hold_is_not_said(loyal_town: Dataset) -> None:
+    explainer = Explainer(Snapshot(loyal_town, NOON))
+    contributions = features_with(organizer__follows=5.0, tags__interests=0.1)
+    x = features_with(tags__interests=0.5)  # follows nobody
+    assert CODES[explainer.codes(x, contributions)[0]] == "interest_tag"
+
+
+def test_without_any_positive_contribution_it_is_popular(loyal_town: Dataset) -> None:
+    explainer = Explainer(Snapshot(loyal_town, NOON))
+    x = features_with(organizer__follows=1)
+    assert CODES[explainer.codes(x, -x)[0]] == "popular"
+
+
+def test_the_tag_named_is_one_that_both_have(loyal_town: Dataset) -> None:
+    s = Snapshot(loyal_town, NOON)
+    explainer = Explainer(s)
+    user = loyal_town.interests.user[:40]
+    tag_of_user = loyal_town.interests.tag[:40]
+    tag_of_event = np.full(loyal_town.n_events, -1)
+    tag_of_event[loyal_town.event_tags.event] = loyal_town.event_tags.tag
+    column = np.array(
+        [np.flatnonzero(tag_of_event[s.columns] == tag)[0] for tag in tag_of_user], np.int32
+    )
+    codes = np.full(40, CODES.index("interest_tag"), np.int32)
+    x = np.zeros((40, len(NAMES)), np.float32)
+    np.testing.assert_array_equal(explainer.arguments(codes, user, column, x), tag_of_user)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("reason", REASONS, ids=lambda reason: reason.code)
+def test_every_reason_has_words(reason: object, language: str) -> None:
+    code = getattr(reason, "code")  # noqa: B009 (pytest passes objects)
+    sentence = render(f"{code}:17", language, NAMED)
+    assert sentence
+    assert "{" not in sentence
+
+
+def test_a_missing_name_is_not_shown_as_a_gap() -> None:
+    assert render("interest_tag:9", "en", {}) == render("popular", "en", {})
+    assert render("no_such_code", "ro", {}) == render("popular", "ro", {})
+    assert render("popular", "fr", {}) == render("popular", "en", {})
+
+
+def test_the_last_reason_always_holds() -> None:
+    assert REASONS[-1].when is None
