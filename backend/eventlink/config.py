@@ -9,8 +9,10 @@ import subprocess
 from functools import cache
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from eventlink.errors import InvalidOptionError
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 
@@ -55,5 +57,16 @@ def revision() -> str:
 
 @cache
 def settings() -> Settings:
-    """Return the process's settings, read from the environment on the first call."""
-    return Settings()
+    """Return the process's settings, read from the environment on the first call.
+
+    Raises:
+        InvalidOptionError: A variable has a value that it cannot have.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        name = str(wrong["loc"][0]).upper()
+        raise InvalidOptionError(
+            f"the environment variable {name} cannot be {wrong['input']!r}: {wrong['msg']}"
+        ) from error

@@ -9,13 +9,14 @@ object is made. All statements run in one REPEATABLE READ transaction, so they s
 from dataclasses import dataclass
 from typing import Any
 
-import adbc_driver_postgresql.dbapi
+import adbc_driver_postgresql.dbapi as adbc
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from eventlink.db.session import database_url
+from eventlink.db.session import NO_TIMEOUTS, libpq_url
+from eventlink.errors import DatabaseUnreachableError
 from eventlink.recsys.dataset import (
     Act,
     Dataset,
@@ -104,13 +105,18 @@ def load_dataset() -> tuple[Dataset, Keys]:
 
     Returns:
         The Dataset, and the ids its indices stand for.
+
+    Raises:
+        DatabaseUnreachableError: The server does not answer, or breaks off.
     """
-    with (
-        adbc_driver_postgresql.dbapi.connect(database_url()) as conn,
-        conn.cursor() as cursor,
-    ):
-        cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        return _Reader(cursor).dataset()
+    try:
+        with adbc.connect(libpq_url()) as conn, conn.cursor() as cursor:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            reader = _Reader(cursor)
+            reader.read(NO_TIMEOUTS.text)
+            return reader.dataset()
+    except adbc.OperationalError as error:
+        raise DatabaseUnreachableError(f"PostgreSQL broke off a read: {error}") from error
 
 
 class _Reader:
@@ -269,7 +275,8 @@ def _codes(column: pa.ChunkedArray, values: pa.Array) -> npt.NDArray[np.int32]:
 
 
 def _ints(column: pa.ChunkedArray) -> npt.NDArray[np.int32]:
-    return column.fill_null(-1).to_numpy().astype(np.int32)  # type: ignore[no-any-return]
+    values = column.fill_null(-1).to_numpy().astype(np.int64)
+    return np.minimum(values, np.iinfo(np.int32).max).astype(np.int32)  # type: ignore[no-any-return]
 
 
 def _floats(column: pa.ChunkedArray) -> npt.NDArray[np.float64]:

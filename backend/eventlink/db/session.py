@@ -11,8 +11,8 @@ import psycopg
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import URL, Connection, Engine, create_engine, make_url
-from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy import URL, Connection, Engine, create_engine, make_url, text
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 
 from eventlink.config import PROJECT_ROOT, settings
 from eventlink.db.embedded import embedded_url
@@ -21,9 +21,21 @@ from eventlink.errors import DatabaseUnreachableError, MigrationsMissingError
 OLDEST_SERVER = 150000
 """``server_version_num`` of the oldest PostgreSQL this works on."""
 
+_TIMEOUTS = (
+    "'statement_timeout', 'transaction_timeout', 'idle_session_timeout',"
+    " 'idle_in_transaction_session_timeout'"
+)
+NO_TIMEOUTS = text(
+    f"SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN ({_TIMEOUTS})"
+)
+"""Lifts, for a session, the limits that a platform sets for requests. Not every server has all."""
+USUAL_TIMEOUTS = text(
+    f"SELECT set_config(name, reset_val, false) FROM pg_settings WHERE name IN ({_TIMEOUTS})"
+)
+
 
 def database_url() -> str:
-    """Return the libpq address: ``DATABASE_URL``, or the embedded server's.
+    """Return the address: ``DATABASE_URL``, or the embedded server's.
 
     Raises:
         DatabaseUnreachableError: The address is not a PostgreSQL one.
@@ -40,10 +52,22 @@ def database_url() -> str:
     return f"postgresql://{rest}"
 
 
+def libpq_url() -> str:
+    """Return the address as SQLAlchemy reads it, spelled so that libpq reads the same.
+
+    libpq takes no percent sign in a password that does not begin an escape.
+    """
+    return _plain(engine().url).render_as_string(hide_password=False)
+
+
+def _plain(url: URL) -> URL:
+    return url.set(drivername="postgresql")
+
+
 def _sqlalchemy_url(url: str) -> URL:
     try:
         return make_url(url).set(drivername="postgresql+psycopg")
-    except ArgumentError as error:
+    except (ArgumentError, ValueError) as error:
         raise DatabaseUnreachableError(
             "DATABASE_URL cannot be read; write postgresql://user:password@host:5432/database"
         ) from error
@@ -85,14 +109,13 @@ def connection() -> Iterator[Connection]:
         A connection.
 
     Raises:
-        DatabaseUnreachableError: The server does not answer, or is too old.
+        DatabaseUnreachableError: The server does not answer, is too old, or breaks off.
     """
     try:
         conn = engine().connect()
-    except OperationalError as error:
-        reason = str(error.orig).strip().splitlines()[0]
+    except DBAPIError as error:
         raise DatabaseUnreachableError(
-            f"no connection to {engine().url.render_as_string()}: {reason};"
+            f"no connection to {_plain(engine().url).render_as_string()}: {_reason(error)};"
             " start the server or correct DATABASE_URL"
         ) from error
     with conn:
@@ -101,7 +124,19 @@ def connection() -> Iterator[Connection]:
             raise DatabaseUnreachableError(
                 f"the server is PostgreSQL {version // 10000}; 15 or newer is needed"
             )
-        yield conn
+        try:
+            yield conn
+        except (OperationalError, psycopg.OperationalError) as error:
+            raise DatabaseUnreachableError(
+                f"PostgreSQL broke off: {_reason(error)}; what was begun is undone; see the"
+                " server's log, and run again"
+            ) from error
+
+
+def _reason(error: DBAPIError | psycopg.Error) -> str:
+    """Return the first line of what the driver says."""
+    said = error.orig if isinstance(error, DBAPIError) else error
+    return next(iter(str(said).strip().splitlines()), type(said).__name__)
 
 
 @contextmanager

@@ -1,0 +1,360 @@
+"""Publishing rankings: a new generation beside the serving one, then one pointer flipped.
+
+What does not live here: how rankings are made (``recsys.ranking``) and when (``services``).
+
+A generation is a partition of ``recommendation_lists``: made, filled by COPY FREEZE and attached in
+one transaction, pointed at in the next. A reader sees the old generation or the new one and nothing
+between. Killed anywhere, the old one goes on serving; ``clean_up`` removes the remains.
+"""
+
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+import structlog
+from psycopg.errors import LockNotAvailable
+from sqlalchemy import Connection, delete, func, insert, select, text
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.exc import OperationalError
+
+from eventlink.db.binary_copy import HEADER, TRAILER, encode_lists
+from eventlink.db.dataset import Ids, Keys
+from eventlink.db.session import NO_TIMEOUTS, USUAL_TIMEOUTS, autocommit, driver
+from eventlink.db.tables import (
+    RecommendationGeneration,
+    RecommendationOverlay,
+    RecommendationServing,
+)
+from eventlink.errors import PublishRefusedError, RecomputeRunningError
+from eventlink.recsys.dataset import Ints
+from eventlink.recsys.ranking import Rankings
+from eventlink.recsys.reasons import CODES
+
+log = structlog.get_logger()
+
+RECOMPUTE_LOCK = 0x45564C4B  # "EVLK"
+LOCK_TIMEOUT = "2s"
+LOCK_ATTEMPTS = 30
+LONGEST_READ = 5.0
+"""Seconds that publishing waits for those who were reading when a generation was attached."""
+LEAST_SHARE = 0.98
+"""A generation that has less than this share of the users served now is not published."""
+
+PARTITION_PREFIX = "recommendation_lists_g"
+PARTITIONS = text(
+    "SELECT relname, inhparent IS NOT NULL, coalesce(inhdetachpending, false)"
+    "  FROM pg_class LEFT JOIN pg_inherits ON inhrelid = pg_class.oid"
+    f" WHERE relkind = 'r' AND relname ~ '^{PARTITION_PREFIX}[0-9]+$'"
+    "   AND pg_table_is_visible(pg_class.oid)"
+    " ORDER BY inhdetachpending DESC NULLS LAST, pg_class.oid"
+)
+"""Their names, whether attached, and whether a DETACH was begun and not ended. Such a one comes
+first: no other can be detached before."""
+
+READERS = text(
+    "SELECT virtualtransaction FROM pg_locks"
+    " WHERE relation = 'recommendation_lists'::regclass AND granted AND pid <> pg_backend_pid()"
+    "   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+)
+"""Who has the rankings locked: everybody who plans a statement on them or runs it."""
+
+
+@dataclass(frozen=True)
+class Lists:
+    """Rankings with the indices turned into ids, as a generation stores them."""
+
+    rankings: Rankings
+    columns: Ints
+    """``Snapshot.columns``."""
+    keys: Keys
+
+
+@contextmanager
+def recompute_lock(conn: Connection) -> Iterator[None]:
+    """Hold the lock that lets one recompute run at a time; the server frees it if we die.
+
+    Args:
+        conn: A connection outside a transaction; it holds the lock.
+
+    Raises:
+        RecomputeRunningError: Another process holds it.
+    """
+    taken = conn.execute(select(func.pg_try_advisory_lock(RECOMPUTE_LOCK))).scalar_one()
+    conn.commit()
+    if not taken:
+        raise RecomputeRunningError(
+            "another recompute is running on this database; wait for it to end"
+        )
+    # Set for requests, they would end a COPY that lasts as long as the ranking, or this
+    # connection, which only holds the lock while the model is trained.
+    conn.execute(NO_TIMEOUTS)
+    conn.commit()
+    try:
+        yield
+    finally:
+        if not (conn.invalidated or driver(conn).closed):  # else the server has freed the lock
+            conn.rollback()
+            conn.execute(USUAL_TIMEOUTS)
+            conn.execute(select(func.pg_advisory_unlock(RECOMPUTE_LOCK)))
+            conn.commit()
+
+
+def build_generation(
+    conn: Connection, model_version: str, generated_at: datetime, lists: Iterable[Lists]
+) -> int:
+    """Write a generation into a partition of its own that nobody points at yet, and check it.
+
+    Args:
+        conn: Outside a transaction; one is made and committed.
+        model_version: What made the rankings.
+        generated_at: When what they know was read.
+        lists: Blocks of rankings; consumed while the COPY goes on.
+
+    Returns:
+        The generation's number. Every later statement of anybody sees its rows.
+
+    Raises:
+        PublishRefusedError: A score is not a number, too many users are missing, or somebody
+            keeps the table locked.
+    """
+    with conn.begin():
+        generation = conn.execute(
+            insert(RecommendationGeneration)
+            .values(
+                model_version=model_version, generated_at=generated_at, reason_names=list(CODES)
+            )
+            .returning(RecommendationGeneration.generation)
+        ).scalar_one()
+        partition = _partition(generation)
+        conn.execute(
+            text(
+                f"CREATE TABLE {partition} (LIKE recommendation_lists INCLUDING DEFAULTS,"
+                f" CONSTRAINT {partition}_generation CHECK (generation = {generation}))"
+            )
+        )
+        with driver(conn).cursor() as cursor:
+            command = f"COPY {partition} FROM STDIN (FORMAT binary, FREEZE)"
+            with cursor.copy(command) as copy:
+                copy.write(HEADER)
+                for part in lists:
+                    copy.write(_encode(generation, part))
+                copy.write(TRAILER)
+        conn.execute(text(f"ALTER TABLE {partition} ADD PRIMARY KEY (generation, user_id)"))
+        count = conn.execute(text(f"SELECT count(*) FROM {partition}")).scalar_one()
+        _require_users(conn, partition, count)
+        conn.execute(
+            text("UPDATE recommendation_generations SET user_count = :n WHERE generation = :g"),
+            {"n": count, "g": generation},
+        )
+        conn.execute(text(f"ANALYZE {partition}"))
+        _attach(conn, generation)
+    _await_readers(conn)
+    return generation
+
+
+def serve_generation(conn: Connection, generation: int) -> None:
+    """Point readers at a generation.
+
+    Args:
+        conn: Inside a transaction, which the caller commits: model and rankings change together.
+        generation: Made by ``build_generation``.
+    """
+    pointer = postgresql.insert(RecommendationServing).values(only_row=True, generation=generation)
+    conn.execute(
+        pointer.on_conflict_do_update(
+            index_elements=["only_row"],
+            set_={
+                "generation": pointer.excluded.generation,
+                "previous_generation": RecommendationServing.generation,
+            },
+        )
+    )
+
+
+def store_refreshed(
+    conn: Connection, model_version: str, generated_at: datetime, lists: Lists
+) -> None:
+    """Rewrite the rankings of a few users, over those of the serving generation.
+
+    Args:
+        conn: Inside a transaction.
+        model_version: What made the rankings.
+        generated_at: When what they know was read.
+        lists: The rankings.
+
+    Raises:
+        PublishRefusedError: A score is not a number.
+    """
+    _require_finite(lists)
+    ranked = lists.rankings
+    events, arguments = event_ids(lists), reason_arguments(lists)
+    for number, user in enumerate(ranked.users):
+        shown = ranked.columns[number] >= 0
+        reasons = zip(ranked.reasons[number][shown], arguments[number][shown], strict=True)
+        row = {
+            "user_id": int(lists.keys.users[user]),
+            "model_version": model_version,
+            "generated_at": generated_at,
+            "event_ids": events[number][shown].tolist(),
+            "scores": ranked.scores[number][shown].tolist(),
+            "reasons": [CODES[code] + (f":{arg}" if arg else "") for code, arg in reasons],
+        }
+        statement = postgresql.insert(RecommendationOverlay).values(row)
+        newer = RecommendationOverlay.generated_at <= statement.excluded.generated_at
+        conn.execute(
+            statement.on_conflict_do_update(index_elements=["user_id"], set_=row, where=newer)
+        )
+
+
+def clean_up() -> None:
+    """Drop every generation that neither serves nor is kept for a rollback, and hidden refreshes.
+
+    Also what a killed recompute left behind. To be called with the recompute lock held. A table
+    that somebody reads for long is left for the next time.
+    """
+    with autocommit() as conn:
+        serving = conn.execute(
+            select(RecommendationServing.generation, RecommendationServing.previous_generation)
+        ).all()
+        kept = [number for row in serving for number in row if number is not None]
+        conn.execute(text(f"SET lock_timeout = '{LOCK_TIMEOUT}'"))
+        for table, attached, pending in conn.execute(PARTITIONS).all():
+            generation = int(table.removeprefix(PARTITION_PREFIX))
+            if generation in kept:
+                continue
+            try:
+                if attached:
+                    how = "FINALIZE" if pending else "CONCURRENTLY"
+                    conn.execute(
+                        text(f"ALTER TABLE recommendation_lists DETACH PARTITION {table} {how}")
+                    )
+                conn.execute(text(f"DROP TABLE {table}"))
+            except OperationalError as error:
+                log.warning("an old generation is still read", table=table, error=str(error.orig))
+                kept.append(generation)
+        conn.execute(text("RESET lock_timeout"))
+        old = RecommendationGeneration.generation.not_in(kept)
+        conn.execute(delete(RecommendationGeneration).where(old))
+        made = select(RecommendationGeneration.generated_at).join(
+            RecommendationServing,
+            RecommendationServing.generation == RecommendationGeneration.generation,
+        )
+        hidden = RecommendationOverlay.generated_at < made.scalar_subquery()
+        conn.execute(delete(RecommendationOverlay).where(hidden))
+
+
+def event_ids(lists: Lists) -> Ids:
+    """Turn columns into event ids, shape (n, length); those of empty places mean nothing."""
+    of_column = np.append(lists.keys.events[lists.columns], 0)
+    return of_column[lists.rankings.columns]
+
+
+def reason_arguments(lists: Lists) -> Ids:
+    """Turn arguments of reasons into what is stored: a tag's id, kilometres, or 0 for none."""
+    found = lists.rankings.arguments.astype(np.int64)
+    is_tag = (lists.rankings.reasons == CODES.index("interest_tag")) & (found >= 0)
+    found[is_tag] = lists.keys.tags[found[is_tag]]
+    return np.maximum(found, 0)
+
+
+def _encode(generation: int, lists: Lists) -> bytes:
+    _require_finite(lists)
+    ranked = lists.rankings
+    return encode_lists(
+        generation,
+        lists.keys.users[ranked.users],
+        (ranked.columns >= 0).sum(axis=1),
+        event_ids(lists),
+        ranked.scores,
+        ranked.reasons + 1,
+        reason_arguments(lists),
+    )
+
+
+def _require_finite(lists: Lists) -> None:
+    if not np.isfinite(lists.rankings.scores).all():
+        raise PublishRefusedError(
+            "a score is not a finite number; nothing was published; train again, or activate an"
+            " earlier model and use --skip-training"
+        )
+
+
+def _require_users(conn: Connection, partition: str, count: int) -> None:
+    """Refuse a generation that lost users whom the serving one has."""
+    lost, before = conn.execute(
+        text(
+            "SELECT count(*) FILTER (WHERE new.user_id IS NULL), count(*)"
+            "  FROM recommendation_serving AS serving"
+            "  JOIN recommendation_lists AS old ON old.generation = serving.generation"
+            "  JOIN users ON users.id = old.user_id AND is_active AND role = 'student'"
+            f" LEFT JOIN {partition} AS new ON new.user_id = old.user_id"
+        )
+    ).one()
+    if before - lost < LEAST_SHARE * before:
+        raise PublishRefusedError(
+            f"{lost} of the {before} users served now are missing from the new rankings of"
+            f" {count}; nothing was published; check that users are not deactivated by mistake"
+        )
+
+
+def _attach(conn: Connection, generation: int) -> None:
+    """Attach a partition, and drop from it whoever was erased while it was made.
+
+    The lock is one that readers do not notice and that whoever deletes users waits for. So a
+    deletion either is seen by our DELETE, or its trigger sees the partition.
+    """
+    _lock_against_erasing(conn)
+    partition = _partition(generation)
+    conn.execute(
+        text(
+            f"ALTER TABLE recommendation_lists ATTACH PARTITION {partition}"
+            f" FOR VALUES IN ({generation})"
+        )
+    )
+    conn.execute(
+        text(f"DELETE FROM {partition} WHERE NOT EXISTS (SELECT FROM users WHERE id = user_id)")
+    )
+
+
+def _lock_against_erasing(conn: Connection) -> None:
+    """Lock in short pieces of waiting, because whoever comes later waits behind us."""
+    for attempt in range(1, LOCK_ATTEMPTS + 1):
+        try:
+            with conn.begin_nested():
+                conn.execute(text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'"))
+                conn.execute(
+                    text("LOCK TABLE ONLY recommendation_lists IN SHARE ROW EXCLUSIVE MODE")
+                )
+        except OperationalError as error:
+            if not isinstance(error.orig, LockNotAvailable):
+                raise
+            log.info("waiting for a lock on recommendation_lists", attempt=attempt)
+            time.sleep(0.5)
+        else:
+            return
+    raise PublishRefusedError(
+        "somebody keeps recommendation_lists locked; nothing was published; find the session with"
+        " SELECT pg_blocking_pids(pid), * FROM pg_stat_activity, end it, and run again"
+    )
+
+
+def _await_readers(conn: Connection) -> None:
+    """Wait until whoever was reading when a partition was attached has finished.
+
+    A statement is planned first and takes its snapshot after. One planned before the attaching
+    that takes its snapshot after the flip would look for the new generation in the old partitions
+    and find an empty ranking. It holds its lock all the while, so it can be waited for.
+    """
+    deadline = time.monotonic() + LONGEST_READ
+    with conn.begin():
+        older = set(conn.execute(READERS).scalars())
+        while older and time.monotonic() < deadline:
+            time.sleep(0.002)
+            older &= set(conn.execute(READERS).scalars())
+
+
+def _partition(generation: int) -> str:
+    return f"{PARTITION_PREFIX}{generation}"

@@ -1,0 +1,57 @@
+"""Show: a user's served ranking with its reasons in words.
+
+What does not live here: layout (``cli.show``).
+"""
+
+from dataclasses import dataclass
+
+from eventlink.db.catalogue import Person, ServedEvent, person, sample_users, served_events
+from eventlink.db.session import require_migrations, transaction
+from eventlink.errors import UnknownUserError
+from eventlink.recsys.reasons import render
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A person and what they are shown."""
+
+    person: Person
+    events: list[tuple[ServedEvent, str]]
+    """Each with its reason as a sentence."""
+
+
+def show_rankings(
+    user_ids: list[int], sample: int, top: int, language: str | None = None
+) -> list[Shown]:
+    """Read users' served rankings.
+
+    Args:
+        user_ids: Whose.
+        sample: How many more users to choose.
+        top: Events for each.
+        language: Of the reasons; each user's own if None.
+
+    Raises:
+        UnknownUserError: There is no such user.
+    """
+    with transaction() as conn:
+        require_migrations(conn)
+        shown = []
+        for user_id in [*user_ids, *sample_users(conn, sample)]:
+            who = person(conn, user_id)
+            if who is None:
+                raise UnknownUserError(f"user {user_id} does not exist")
+            tongue = language or who.language or "en"
+            events = served_events(conn, user_id, top)
+            shown.append(Shown(who, [(event, _reason(event, tongue)) for event in events]))
+    return shown
+
+
+def _reason(event: ServedEvent, language: str) -> str:
+    names = {
+        "organizer": event.organizer or (event.organizer_id and f"#{event.organizer_id}"),
+        "category": event.category,
+        "tag": event.tag,
+        "km": event.reason.partition(":")[2],
+    }
+    return render(event.reason, language, {key: str(v) for key, v in names.items() if v})
