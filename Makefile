@@ -1,0 +1,69 @@
+# Event Link. `make demo` shows it, `make test` tests it, `make help` tells the rest.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+SYSTEM_POSTGRES = $(lastword $(sort $(wildcard /usr/lib/postgresql/*/bin)))
+DEMO = env -u DATABASE_URL EVENTLINK_DATA_DIR=.eventlink/demo $(BIN)/eventlink
+
+.DEFAULT_GOAL := help
+.PHONY: help setup check test demo serve train bench lock clean
+
+help: ## Tell what there is to make
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(INSTALLED) ## Make the virtual environment with the pinned dependencies
+
+$(INSTALLED): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+		{ echo "Python 3.11 or newer is needed; name one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+		echo "this Python cannot make virtual environments; on Debian: apt-get install python3-venv"; exit 1; }
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+check: setup ## Lint, type-check, check the floors, and hold tables against migrations
+	$(BIN)/ruff check backend
+	$(BIN)/ruff format --check backend
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	env -u DATABASE_URL EVENTLINK_DATA_DIR=.eventlink/check $(BIN)/alembic upgrade head
+	env -u DATABASE_URL EVENTLINK_DATA_DIR=.eventlink/check $(BIN)/alembic check
+
+test: setup ## Run all tests, on the embedded PostgreSQL and on the system's where there is one
+	$(BIN)/pytest -n auto backend/tests
+ifneq ($(SYSTEM_POSTGRES),)
+	$(BIN)/pytest -n auto --postgres-bin $(SYSTEM_POSTGRES) backend/tests/integration
+endif
+
+demo: setup ## Simulate a city on the embedded PostgreSQL, train, publish, show
+	@$(DEMO) migrate
+	@$(DEMO) simulate --replace
+	@$(DEMO) recompute
+	@$(DEMO) show --sample 3 --top 5 --language en
+	@echo
+	@echo "How to go on:"
+	@echo "  make serve    keep this city's database running, to look at it with psql"
+	@echo "  export DATABASE_URL=postgresql://user:password@host:5432/database"
+	@echo "  $(BIN)/eventlink migrate && $(BIN)/eventlink import DIR && $(BIN)/eventlink recompute"
+	@echo "  $(BIN)/eventlink --help, README.md, docs/"
+
+serve: setup ## Keep the demo's database running and tell its address
+	@$(DEMO) database
+
+train: setup ## Train and publish on the database of DATABASE_URL
+	$(BIN)/eventlink recompute
+
+bench: setup ## Time the phases of a recompute at several sizes
+	$(BIN)/python backend/benchmarks/recompute.py
+
+lock: setup ## Renew requirements.lock from pyproject.toml (needs uv)
+	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header \
+		--python-version 3.11 --extra dev --output-file requirements.lock pyproject.toml
+
+clean: ## Remove what make made: environment, caches, the demo's data
+	rm -rf $(VENV) .eventlink/demo .eventlink/check .mypy_cache .ruff_cache .pytest_cache \
+		.import_linter_cache .hypothesis
+	find backend -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,66 @@
+"""Floor 5: the ``eventlink`` command. One module a sub-command; no logic.
+
+What lives here: the program itself and the one place where errors become a line and an exit code.
+"""
+
+import sys
+from collections.abc import Sequence
+
+import structlog
+import typer
+
+from eventlink.cli import (
+    database,
+    evaluate,
+    interchange,
+    migrate,
+    recompute,
+    show,
+    simulate,
+)
+from eventlink.config import settings
+from eventlink.errors import EventLinkError
+from eventlink.logs import configure_logs
+
+log = structlog.get_logger()
+
+app = typer.Typer(
+    name="eventlink",
+    help="The event recommender that lives in the Postgres you already have.",
+    epilog="The database is DATABASE_URL, or an embedded PostgreSQL where that is not set.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("migrate")(migrate.migrate)
+app.command("simulate")(simulate.simulate)
+app.command("import")(interchange.import_)
+app.command("export")(interchange.export)
+app.command("recompute")(recompute.recompute)
+app.command("evaluate")(evaluate.evaluate)
+app.command("show")(show.show)
+app.command("database")(database.database)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit: 0, or an error's own code with one line on stderr.
+
+    Args:
+        arguments: What to parse; the process's own arguments if None.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    try:
+        configure_logs(settings().log_format)
+        status = app(args=words, prog_name="eventlink", standalone_mode=False)
+    except typer.TyperException as error:
+        _fail(f"{error.format_message().rstrip('.')}; see: eventlink --help", error.exit_code)
+    except EventLinkError as error:
+        _fail(str(error), error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        _fail("interrupted; nothing half-written", 130)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _fail(message: str, code: int) -> None:
+    print(f"eventlink: error: {' '.join(message.split())}", file=sys.stderr)  # noqa: T201
+    sys.exit(code)

@@ -1,0 +1,135 @@
+"""``eventlink recompute``."""
+
+import json
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from eventlink.cli.instants import parse_instant
+from eventlink.cli.progress import progress
+from eventlink.errors import InvalidOptionError
+from eventlink.recsys.options import TrainOptions
+from eventlink.services.recompute import Request, Result
+from eventlink.services.recompute import recompute as run
+
+DEFAULTS = TrainOptions()
+
+
+def recompute(
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Train and evaluate, write nothing.")
+    ] = False,
+    top_n: Annotated[int, typer.Option(help="Events to store for each user.")] = DEFAULTS.top_n,
+    epochs: Annotated[int, typer.Option(help="Passes over the examples.")] = DEFAULTS.epochs,
+    lr: Annotated[float, typer.Option(help="Step size of the training.")] = DEFAULTS.lr,
+    l2: Annotated[float, typer.Option(help="Strength of the L2 penalty.")] = DEFAULTS.l2,
+    user_id: Annotated[
+        int | None, typer.Option(help="Rewrite only this user's ranking.", show_default=False)
+    ] = None,
+    skip_training: Annotated[
+        bool, typer.Option("--skip-training", help="Score with the active model.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Of all random draws.")] = DEFAULTS.seed,
+    as_of: Annotated[
+        str | None,
+        typer.Option(
+            metavar="INSTANT",
+            help="See only what was known then (ISO 8601, UTC if no offset is given).",
+            show_default="now",
+        ),
+    ] = None,
+    model_version: Annotated[
+        str | None, typer.Option(help="Name of the new model.", show_default="kind and date")
+    ] = None,
+    folds: Annotated[
+        int, typer.Option(help="Days to evaluate on; 0 turns the evaluation off.")
+    ] = 7,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the report as JSON on stdout.")
+    ] = False,
+) -> None:
+    """Train, evaluate and publish every user's ranking."""
+    now = datetime.now(UTC)
+    if folds < 0:
+        raise InvalidOptionError(f"--folds must be 0 or above, not {folds}")
+    if model_version == "":
+        raise InvalidOptionError("--model-version is empty; name the model, or leave it out")
+    request = Request(
+        now=now,
+        as_of=now if as_of is None else parse_instant(as_of),
+        options=TrainOptions(epochs=epochs, lr=lr, l2=l2, top_n=top_n, seed=seed),
+        user_id=user_id,
+        dry_run=dry_run,
+        skip_training=skip_training,
+        model_version=model_version,
+        folds=folds,
+    )
+    with progress() as report:
+        result = run(request, report)
+    if as_json:
+        print(json.dumps(result.to_json(), indent=2))  # noqa: T201 (the report is the output)
+    else:
+        show(result, dry_run=dry_run, asked=folds > 0 and not skip_training)
+
+
+def show(result: Result, *, dry_run: bool, asked: bool) -> None:
+    """Print what a recompute did.
+
+    Args:
+        result: What it did.
+        dry_run: Whether it was told to write nothing.
+        asked: Whether it was told to evaluate.
+    """
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    console.print(
+        f"{result.model} model, {result.positives:,} registrations learned from,"
+        f" as of {result.as_of.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    )
+    if result.metrics:
+        console.print(_table(result))
+        model, popularity = result.metrics["model"], result.metrics["popularity"]
+        console.print(f"hitrate@10 {model.hitrate_10:.4f} (popularity {popularity.hitrate_10:.4f})")
+    elif asked:
+        console.print("hitrate@10 not measured: too few registrations on the days before")
+    if dry_run:
+        console.print("dry run: nothing written")
+    else:
+        console.print(
+            f"published {result.published:,} users × up to {result.events:,} eligible events"
+            f" as {result.model_version}"
+        )
+
+
+def _table(result: Result) -> Table:
+    table = Table(
+        title=f"{result.judged:,} (user, day) pairs, every candidate ranked",
+        title_justify="left",
+        box=None,
+        padding=(0, 2, 0, 0),
+    )
+    for name in (
+        "system",
+        "NDCG@10",
+        "95 % interval",
+        "hit rate@10",
+        "recall@10",
+        "recall@50",
+        "MRR",
+    ):
+        table.add_column(name, justify="left" if name == "system" else "right")
+    for name, metrics in result.metrics.items():
+        low, high = metrics.ndcg_10_interval
+        shown = result.model if name == "model" else name
+        table.add_row(
+            shown,
+            f"{metrics.ndcg_10:.4f}",
+            f"{low:.4f}–{high:.4f}",
+            f"{metrics.hitrate_10:.4f}",
+            f"{metrics.recall_10:.4f}",
+            f"{metrics.recall_50:.4f}",
+            f"{metrics.mrr:.4f}",
+        )
+    return table

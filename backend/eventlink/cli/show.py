@@ -1,0 +1,62 @@
+"""``eventlink show``."""
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from eventlink.errors import InvalidOptionError
+from eventlink.recsys.reasons import LANGUAGES
+from eventlink.services.show import Shown, show_rankings
+
+MOST_INTERESTS = 5
+
+
+def show(
+    user_ids: Annotated[
+        list[int] | None, typer.Argument(metavar="[USER_ID]...", help="Whose rankings.")
+    ] = None,
+    sample: Annotated[int, typer.Option(help="Show so many users besides.")] = 0,
+    top: Annotated[int, typer.Option(help="Events for each user.")] = 10,
+    language: Annotated[
+        str | None, typer.Option(help="Of the reasons: en or ro.", show_default="the user's")
+    ] = None,
+) -> None:
+    """Show users' rankings as they are served, with reasons."""
+    if not user_ids and sample < 1:
+        raise InvalidOptionError("name users, or ask for some: eventlink show --sample 3")
+    if top < 1:
+        raise InvalidOptionError(f"--top must be at least 1, not {top}")
+    if language is not None and language not in LANGUAGES:
+        raise InvalidOptionError(f"--language must be {' or '.join(LANGUAGES)}, not {language!r}")
+    # People write brackets and colons into titles; they are not markup.
+    width = None if Console().is_terminal else 110
+    console = Console(highlight=False, markup=False, emoji=False, width=width)
+    for shown in show_rankings(user_ids or [], max(sample, 0), top, language):
+        console.print()
+        console.print(_heading(shown))
+        console.print(_table(shown) if shown.events else "  no ranking is stored")
+
+
+def _heading(shown: Shown) -> str:
+    who = shown.person
+    likes = f", likes {', '.join(who.interests[:MOST_INTERESTS])}" if who.interests else ""
+    if len(who.interests) > MOST_INTERESTS:
+        likes += f" and {len(who.interests) - MOST_INTERESTS} more"
+    where = f", {who.city}" if who.city else ""
+    name = f" {who.name}" if who.name else ""
+    return f"User {who.user_id}{name}{where}, {who.registrations} registrations{likes}"
+
+
+def _table(shown: Shown) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 2))
+    table.add_column("", justify="right")
+    for name in ("event", "starts", "why"):
+        table.add_column(name, no_wrap=name == "starts")
+    table.add_column("score", justify="right")
+    for event, reason in shown.events:
+        title = event.title or event.category or f"event {event.event_id}"
+        starts = f"{event.start_time:%a %d %b %H:%M}"
+        table.add_row(str(event.rank), title, starts, reason, f"{event.score:.4f}")
+    return table
