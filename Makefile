@@ -7,6 +7,9 @@ INSTALLED := $(VENV)/.installed
 SYSTEM_POSTGRES = $(lastword $(sort $(wildcard /usr/lib/postgresql/*/bin)))
 DEMO = env -u DATABASE_URL EVENTLINK_DATA_DIR=.eventlink/demo $(BIN)/eventlink
 
+# Install a Debian package where we may; fails elsewhere.
+debian = [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y --no-install-recommends $(1) >/dev/null
+
 .DEFAULT_GOAL := help
 .PHONY: help setup check test demo serve train bench lock clean
 
@@ -18,10 +21,12 @@ setup: $(INSTALLED) ## Make the virtual environment with the pinned dependencies
 $(INSTALLED): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
 		{ echo "Python 3.11 or newer is needed; name one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
-	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
-		echo "this Python cannot make virtual environments; on Debian: apt-get install python3-venv"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) >/dev/null || { $(call debian,python3-venv) && $(PYTHON) -m venv $(VENV); } || \
+		{ rm -rf $(VENV); echo "this Python cannot make virtual environments; on Debian: apt-get install python3-venv"; exit 1; }
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -c 'import lightgbm' 2>/dev/null || { $(call debian,libgomp1); } || \
+		{ echo "LightGBM does not load, most likely for want of libgomp; on Debian: apt-get install libgomp1"; exit 1; }
 	@touch $@
 
 check: setup ## Lint, type-check, check the floors, and hold tables against migrations
