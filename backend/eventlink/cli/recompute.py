@@ -11,6 +11,7 @@ from rich.table import Table
 from eventlink.cli.instants import parse_instant
 from eventlink.cli.progress import progress
 from eventlink.errors import InvalidOptionError
+from eventlink.recsys.gate import Activate
 from eventlink.recsys.options import TrainOptions
 from eventlink.services.recompute import Request, Result
 from eventlink.services.recompute import recompute as run
@@ -47,6 +48,9 @@ def recompute(
     folds: Annotated[
         int, typer.Option(help="Days to evaluate on; 0 turns the evaluation off.")
     ] = 7,
+    activate: Annotated[
+        Activate, typer.Option(help="When the new model takes the active one's place.")
+    ] = Activate.IF_BETTER,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the report as JSON on stdout.")
     ] = False,
@@ -66,6 +70,7 @@ def recompute(
         skip_training=skip_training,
         model_version=model_version,
         folds=folds,
+        activate=activate,
     )
     with progress() as report:
         result = run(request, report)
@@ -94,6 +99,9 @@ def show(result: Result, *, dry_run: bool, asked: bool) -> None:
         console.print(f"hitrate@10 {model.hitrate_10:.4f} (popularity {popularity.hitrate_10:.4f})")
     elif asked:
         console.print("hitrate@10 not measured: too few registrations on the days before")
+    if result.decision:
+        verb = "activated" if result.activated else "not activated"
+        console.print(f"{verb}: {result.decision}")
     if dry_run:
         console.print("dry run: nothing written")
     else:

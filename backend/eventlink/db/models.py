@@ -42,18 +42,21 @@ def is_version_taken(conn: Connection, model_version: str) -> bool:
     return conn.execute(select(func.count()).where(same)).scalar_one() > 0
 
 
-def store_active_model(conn: Connection, model: StoredModel) -> None:
-    """Store a model and make it the active one.
+def store_model(conn: Connection, model: StoredModel, *, activate: bool) -> None:
+    """Store a model.
 
     Args:
         conn: Inside a transaction.
         model: What to store.
+        activate: Whether it becomes the active one.
 
     Raises:
         ModelVersionTakenError: Its version is stored already.
     """
-    conn.execute(update(RecommenderModel).where(RecommenderModel.is_active).values(is_active=False))
-    row = {**vars(model), "is_active": True}
+    if activate:
+        active = update(RecommenderModel).where(RecommenderModel.is_active)
+        conn.execute(active.values(is_active=False))
+    row = {**vars(model), "is_active": activate}
     try:
         conn.execute(insert(RecommenderModel).values(row))
     except IntegrityError as error:

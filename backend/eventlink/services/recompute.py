@@ -18,7 +18,7 @@ from eventlink.db.models import (
     StoredModel,
     active_model,
     is_version_taken,
-    store_active_model,
+    store_model,
     version_taken,
 )
 from eventlink.db.recommendations import (
@@ -30,17 +30,15 @@ from eventlink.db.recommendations import (
     store_refreshed,
 )
 from eventlink.db.session import connection, require_migrations
-from eventlink.errors import NoEventsError, NoPositivesError, NoUsersError, UnknownUserError
+from eventlink.errors import NoEventsError, NoUsersError, UnknownUserError
 from eventlink.recsys.dataset import Dataset, Ints
-from eventlink.recsys.evaluation import Outcome, evaluate, folds_before
-from eventlink.recsys.examples import Examples, replay
-from eventlink.recsys.features import NAMES, Features, Forecast, forecast
-from eventlink.recsys.models import Model, PriorModel, fit_model, model_from_json
-from eventlink.recsys.models.contract import require_features
+from eventlink.recsys.features import Features
+from eventlink.recsys.gate import Activate
 from eventlink.recsys.options import TrainOptions
 from eventlink.recsys.progress import Report, silent
 from eventlink.recsys.ranking import Ranker
 from eventlink.recsys.snapshot import Snapshot
+from eventlink.services.training import Metrics, Scorer, Trained, stored_scorer, train
 
 
 @dataclass(frozen=True)
@@ -62,18 +60,8 @@ class Request:
     """Made from the date if None."""
     folds: int = 7
     """Days to evaluate on; 0 turns the evaluation off."""
-
-
-@dataclass(frozen=True)
-class Metrics:
-    """How a system did by the evaluation protocol."""
-
-    ndcg_10: float
-    ndcg_10_interval: tuple[float, float]
-    hitrate_10: float
-    recall_10: float
-    recall_50: float
-    mrr: float
+    activate: Activate = Activate.IF_BETTER
+    """When the new model takes the active one's place."""
 
 
 @dataclass(frozen=True)
@@ -81,9 +69,13 @@ class Result:
     """What a recompute did."""
 
     model: str
-    """Kind of the model."""
+    """Kind of the model that was trained, or that scored if none was."""
     model_version: str | None
-    """None if nothing was written."""
+    """What the published rankings were made by; None if none were."""
+    activated: bool
+    """Whether the model that was trained became the active one, or would have in a dry run."""
+    decision: str
+    """Why, in words; empty without a training."""
     as_of: datetime
     users: int
     """Users who get rankings."""
@@ -126,16 +118,27 @@ def recompute(request: Request, report: Report = silent) -> Result:
             _require_events(data, snapshot, request.as_of)
             rng = np.random.default_rng(request.options.seed)
             if request.skip_training:
-                trained = _untrained(stored)
+                trained, scorer = None, stored_scorer(stored)
             else:
-                trained = _train(data, snapshot, request, rng, report)
+                trained = train(
+                    data,
+                    snapshot,
+                    request.options,
+                    request.folds,
+                    stored,
+                    request.activate,
+                    rng,
+                    report,
+                )
+                may_serve = trained.decision.activate
+                scorer = trained.scorer if may_serve else stored_scorer(stored)
             published = None
             if not request.dry_run:
-                features = Features(snapshot, trained.forecast)
-                ranker = Ranker(snapshot, features, trained.model, users, rng)
+                features = Features(snapshot, scorer.forecast)
+                ranker = Ranker(snapshot, features, scorer.model, users, rng)
                 with closing(_lists(ranker, users, request.options.top_n, keys, report)) as lists:
-                    published = _publish(conn, request, trained, data, lists, report)
-    return _result(request, snapshot, users, trained, published)
+                    published = _publish(conn, request, scorer, trained, data, lists, report)
+    return _result(request, snapshot, users, scorer, trained, published)
 
 
 @contextmanager
@@ -150,19 +153,6 @@ def _alone(conn: Connection, request: Request) -> Iterator[None]:
     with recompute_lock(conn):
         clean_up()
         yield
-
-
-@dataclass(frozen=True)
-class _Trained:
-    """A model and what is known of it."""
-
-    model: Model
-    forecast: Forecast
-    version: str | None
-    """None if it is not stored yet."""
-    positives: int
-    outcomes: dict[str, Outcome]
-    metrics: dict[str, Metrics]
 
 
 def _stored_model(conn: Connection, request: Request) -> StoredModel | None:
@@ -199,62 +189,6 @@ def _require_events(data: Dataset, snapshot: Snapshot, as_of: datetime) -> None:
         )
 
 
-def _untrained(stored: StoredModel | None) -> _Trained:
-    """Take the active model, or the prior weights of a site that has none."""
-    if stored is None:
-        return _Trained(PriorModel(), Forecast(), None, 0, {}, {})
-    model = model_from_json(stored.feature_names, stored.weights)
-    require_features(model, NAMES)
-    expected = Forecast.from_json(stored.weights.get("forecast", []))
-    return _Trained(model, expected, stored.model_version, 0, {}, {})
-
-
-def _train(
-    data: Dataset,
-    snapshot: Snapshot,
-    request: Request,
-    rng: np.random.Generator,
-    report: Report,
-) -> _Trained:
-    if not np.isfinite(snapshot.data.last_instant()):
-        raise NoPositivesError(
-            f"no registration, favourite or interaction is dated before"
-            f" {request.as_of.isoformat()}: there is nothing to learn from; to rank with prior"
-            " weights add --skip-training"
-        )
-    options = request.options
-    replay_rng, fold_rng, fit_rng, interval_rng = rng.spawn(4)
-
-    # The folds and the final training replay the same days, so each is made once.
-    n_days = options.replay_days + request.folds
-    instants = folds_before(snapshot.as_of, n_days)
-    replayed = replay(data, instants, options, replay_rng, report)
-
-    def fit(examples: Examples, rng: np.random.Generator) -> Model:
-        return fit_model(examples, options, rng)
-
-    outcomes: dict[str, Outcome] = {}
-    if request.folds:
-        folds = instants[options.replay_days :]
-        outcomes = evaluate(data, folds, {"model": fit}, options, fold_rng, report, replayed)
-    examples = replayed.between(instants[request.folds], snapshot.as_of)
-    model = fit_model(examples, options, fit_rng, report)
-    metrics = {name: _metrics(outcome, interval_rng) for name, outcome in outcomes.items()}
-    expected = forecast.fit_as_of(data, snapshot.as_of)
-    return _Trained(model, expected, None, examples.n_positives, outcomes, metrics)
-
-
-def _metrics(outcome: Outcome, rng: np.random.Generator) -> Metrics:
-    return Metrics(
-        ndcg_10=outcome.mean("ndcg"),
-        ndcg_10_interval=outcome.interval("ndcg", rng),
-        hitrate_10=outcome.mean("hit_rate"),
-        recall_10=outcome.mean("recall"),
-        recall_50=outcome.mean("recall_50"),
-        mrr=outcome.mean("mrr"),
-    )
-
-
 def _lists(
     ranker: Ranker, users: Ints, top_n: int, keys: Keys, report: Report
 ) -> Generator[Lists, None, None]:
@@ -265,13 +199,19 @@ def _lists(
 def _publish(
     conn: Connection,
     request: Request,
-    trained: _Trained,
+    scorer: Scorer,
+    trained: Trained | None,
     data: Dataset,
     lists: Iterator[Lists],
     report: Report,
 ) -> tuple[str, int]:
     """Write model and rankings so that both change at once; return version and user count."""
-    version = trained.version or _new_version(conn, request, trained.model)
+    new: dict[str, Scorer] = {}
+    if trained is not None:
+        new[_new_version(conn, request.model_version, trained.scorer, request.now)] = trained.scorer
+    if scorer.version is None and scorer not in new.values():
+        new[_new_version(conn, None, scorer, request.now)] = scorer
+    version = scorer.version or next(name for name, made in new.items() if made is scorer)
     count = 0
 
     def counted() -> Iterator[Lists]:
@@ -290,18 +230,20 @@ def _publish(
         else:
             for part in counted():
                 store_refreshed(conn, version, request.now, part)
-        if trained.version is None:
-            store_active_model(conn, _to_store(version, request, trained, data))
+        for name, made in new.items():
+            found = trained.meta() if trained and made is trained.scorer else {}
+            model = _to_store(name, request, made, found, data)
+            store_model(conn, model, activate=made is scorer)
     clean_up()
     report("publishing", 1.0)
     return version, count
 
 
-def _new_version(conn: Connection, request: Request, model: Model) -> str:
+def _new_version(conn: Connection, wanted: str | None, scorer: Scorer, now: datetime) -> str:
     """Name a model by kind and date; a second one of the same second gets a number."""
-    if request.model_version:
-        return request.model_version
-    name = f"{model.kind}-{request.now.astimezone(UTC):%Y%m%dT%H%M%S}"
+    if wanted:
+        return wanted
+    name = f"{scorer.model.kind}-{now.astimezone(UTC):%Y%m%dT%H%M%S}"
     with conn.begin():
         candidate, number = name, 2
         while is_version_taken(conn, candidate):
@@ -309,45 +251,47 @@ def _new_version(conn: Connection, request: Request, model: Model) -> str:
     return candidate
 
 
-def _to_store(version: str, request: Request, trained: _Trained, data: Dataset) -> StoredModel:
+def _to_store(
+    version: str, request: Request, scorer: Scorer, found: dict[str, Any], data: Dataset
+) -> StoredModel:
     known = data.before(request.as_of.timestamp())
     meta = {
         "options": request.options.to_json(),
         "as_of": request.as_of.isoformat(),
         "trained_at": request.now.isoformat(),
-        "replay_days": request.options.replay_days,
+        "folds": request.folds,
         "counts": {
             "users": known.n_users,
             "events": int(np.isfinite(known.events.start).sum()),
             "registrations": len(known.registrations),
             "favorites": len(known.favorites),
             "interactions": len(known.interactions),
-            "positives": trained.positives,
         },
-        "metrics": {name: asdict(metrics) for name, metrics in trained.metrics.items()},
-        "folds": request.folds,
+        **found,
         "revision": revision(),
     }
-    weights = {**trained.model.to_json(), "forecast": trained.forecast.to_json()}
-    return StoredModel(version, list(trained.model.feature_names_), weights, meta)
+    return StoredModel(version, list(scorer.model.feature_names_), scorer.to_json(), meta)
 
 
 def _result(
     request: Request,
     snapshot: Snapshot,
     users: Ints,
-    trained: _Trained,
+    scorer: Scorer,
+    trained: Trained | None,
     published: tuple[str, int] | None,
 ) -> Result:
-    version, count = published or (trained.version, 0)
+    version, count = published or (None, 0)
     return Result(
-        model=trained.model.kind,
+        model=(trained.scorer if trained else scorer).model.kind,
         model_version=version,
+        activated=trained is not None and trained.decision.activate,
+        decision=trained.decision.reason if trained else "",
         as_of=request.as_of,
         users=len(users),
         events=int(snapshot.eligible.sum()),
-        positives=trained.positives,
-        judged=next((len(outcome.users) for outcome in trained.outcomes.values()), 0),
-        metrics=trained.metrics,
+        positives=trained.positives if trained else 0,
+        judged=trained.judged if trained else 0,
+        metrics=trained.metrics if trained else {},
         published=count,
     )

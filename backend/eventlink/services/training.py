@@ -1,0 +1,193 @@
+"""Training: a new model, how it did on the last days, and whether it may serve.
+
+What does not live here: ranking and publishing (``services.recompute``).
+"""
+
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from eventlink.db.models import StoredModel
+from eventlink.errors import ModelMismatchError, NoPositivesError
+from eventlink.recsys.dataset import Bools, Dataset, Floats
+from eventlink.recsys.evaluation import Fit, Outcome, evaluate, folds_before
+from eventlink.recsys.examples import Examples, replay
+from eventlink.recsys.features import NAMES, Forecast, forecast
+from eventlink.recsys.gate import Activate, Decision, decide
+from eventlink.recsys.models import Model, PriorModel, fit_model, model_from_json
+from eventlink.recsys.models.contract import require_features
+from eventlink.recsys.options import TrainOptions
+from eventlink.recsys.progress import Report
+from eventlink.recsys.snapshot import Snapshot
+
+NEW, ACTIVE = "model", "active model"
+"""Names of the systems that are compared, beside the baselines."""
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """How a system did by the evaluation protocol."""
+
+    ndcg_10: float
+    ndcg_10_interval: tuple[float, float]
+    hitrate_10: float
+    recall_10: float
+    recall_50: float
+    mrr: float
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """What scores: a model, and the demand forecast that its features read."""
+
+    model: Model
+    forecast: Forecast
+    version: str | None = None
+    """None if it is not stored yet."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what ``stored_scorer`` restores."""
+        return {**self.model.to_json(), "forecast": self.forecast.to_json()}
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A new scorer and what is known of it."""
+
+    scorer: Scorer
+    positives: int
+    """Registrations it was trained on."""
+    judged: int
+    """(user, fold) pairs that the metrics are means of."""
+    metrics: dict[str, Metrics]
+    """By system; empty without an evaluation."""
+    decision: Decision
+    """Whether it may serve."""
+
+    def meta(self) -> dict[str, Any]:
+        """Return what is stored beside the weights."""
+        return {
+            "positives": self.positives,
+            "metrics": {name: asdict(metrics) for name, metrics in self.metrics.items()},
+            "gate": asdict(self.decision),
+        }
+
+
+def stored_scorer(stored: StoredModel | None) -> Scorer:
+    """Restore a scorer, or take the prior weights of a site that has none.
+
+    Raises:
+        ModelMismatchError: It was made for other features.
+    """
+    if stored is None:
+        return Scorer(PriorModel(), Forecast())
+    model = model_from_json(stored.feature_names, stored.weights)
+    require_features(model, NAMES)
+    expected = Forecast.from_json(stored.weights.get("forecast", []))
+    return Scorer(model, expected, stored.model_version)
+
+
+def train(
+    data: Dataset,
+    snapshot: Snapshot,
+    options: TrainOptions,
+    n_folds: int,
+    active: StoredModel | None,
+    rule: Activate,
+    rng: np.random.Generator,
+    report: Report,
+) -> Trained:
+    """Train on the days before an instant, evaluate on the last of them, decide on activation.
+
+    Args:
+        data: Everything.
+        snapshot: The instant.
+        options: Of the training.
+        n_folds: Days to evaluate on; 0 for none.
+        active: The model that serves now.
+        rule: When a new model is activated.
+        rng: Source of all draws.
+        report: Told of the progress.
+
+    Raises:
+        NoPositivesError: There is nothing to learn from.
+    """
+    if not np.isfinite(snapshot.data.last_instant()):
+        when = datetime.fromtimestamp(snapshot.as_of, UTC).isoformat()
+        raise NoPositivesError(
+            f"no registration, favourite or interaction is dated before {when}: there is nothing"
+            " to learn from; to rank with prior weights add --skip-training"
+        )
+    replay_rng, fold_rng, fit_rng, judge_rng = rng.spawn(4)
+
+    # The folds and the final training replay the same days, so each is made once.
+    instants = folds_before(snapshot.as_of, options.replay_days + n_folds)
+    replayed = replay(data, instants, options, replay_rng, report)
+
+    def fit(examples: Examples, rng: np.random.Generator) -> Model:
+        return fit_model(examples, options, rng)
+
+    systems: dict[str, Fit] = {NEW: fit}
+    if rule is Activate.IF_BETTER and _can_score(active):
+        systems[ACTIVE] = lambda _examples, _rng: stored_scorer(active).model
+    outcomes: dict[str, Outcome] = {}
+    if n_folds:
+        folds = instants[options.replay_days :]
+        outcomes = evaluate(data, folds, systems, options, fold_rng, report, replayed)
+    examples = replayed.between(instants[n_folds], snapshot.as_of)
+    model = fit_model(examples, options, fit_rng, report)
+    return Trained(
+        scorer=Scorer(model, forecast.fit_as_of(data, snapshot.as_of)),
+        positives=examples.n_positives,
+        judged=len(outcomes[NEW].users) if outcomes else 0,
+        metrics={name: _metrics(outcome, judge_rng) for name, outcome in outcomes.items()},
+        decision=_decide(rule, active, outcomes, instants[options.replay_days :], judge_rng),
+    )
+
+
+def _can_score(active: StoredModel | None) -> bool:
+    """Whether an active model can be compared: it may be of an older version's features."""
+    try:
+        stored_scorer(active)
+    except ModelMismatchError:
+        return False
+    return active is not None
+
+
+def _decide(
+    rule: Activate,
+    active: StoredModel | None,
+    outcomes: dict[str, Outcome],
+    folds: Floats,
+    rng: np.random.Generator,
+) -> Decision:
+    if rule is not Activate.IF_BETTER:
+        return Decision(rule is Activate.ALWAYS, f"--activate {rule}")
+    if active is None:
+        return Decision(True, "there is no active model yet")
+    if not outcomes:
+        return Decision(True, "there was no evaluation to judge by")
+    if ACTIVE not in outcomes:
+        return Decision(True, "the active model has other features than this version")
+    fair = _not_seen_by(active, folds)[outcomes[NEW].folds]
+    return decide(outcomes[NEW], outcomes[ACTIVE], fair, rng)
+
+
+def _not_seen_by(active: StoredModel, folds: Floats) -> Bools:
+    """For each fold, whether the active model was trained before it."""
+    trained_at = datetime.fromisoformat(active.meta["as_of"]).timestamp()
+    not_seen: Bools = folds >= trained_at
+    return not_seen
+
+
+def _metrics(outcome: Outcome, rng: np.random.Generator) -> Metrics:
+    return Metrics(
+        ndcg_10=outcome.mean("ndcg"),
+        ndcg_10_interval=outcome.interval("ndcg", rng),
+        hitrate_10=outcome.mean("hit_rate"),
+        recall_10=outcome.mean("recall"),
+        recall_50=outcome.mean("recall_50"),
+        mrr=outcome.mean("mrr"),
+    )

@@ -1,0 +1,56 @@
+"""What integration tests may ask for: a simulated city in the test's own database."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import psycopg
+import pytest
+import structlog
+from integration.sites import NOON, Site
+from psycopg import sql
+from sqlalchemy import create_engine
+
+from eventlink.importers.simulation import simulate_into_database
+from eventlink.recsys.progress import silent
+from eventlink.recsys.simulation import SimulationOptions
+
+
+@pytest.fixture(autouse=True)
+def _usual_logs() -> Iterator[None]:
+    """Undo what a command made of the logs: they would go to a stream that is closed by now."""
+    yield
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+def site(database: str) -> Site:
+    """A migrated database without a row."""
+    return Site(database)
+
+
+@pytest.fixture(scope="session")
+def city_template(server: str, migrated: str) -> str:
+    """The name of a database with a simulated city, whose last instant is noon."""
+    with psycopg.connect(server, autocommit=True) as conn:
+        conn.execute(sql.SQL("CREATE DATABASE city TEMPLATE {}").format(sql.Identifier(migrated)))
+    address = server.replace("postgresql://", "postgresql+psycopg://").replace(
+        "/postgres?", "/city?"
+    )
+    options = SimulationOptions(until=NOON.timestamp(), users=120, events=100, days=30)
+    engine = create_engine(address)
+    with engine.begin() as conn:
+        simulate_into_database(conn, options, np.random.default_rng(3), silent)
+    engine.dispose()
+    return "city"
+
+
+@pytest.fixture
+def city(server: str, database: str, city_template: str) -> Site:
+    """A simulated city, in the place of the test's empty database."""
+    name = psycopg.conninfo.conninfo_to_dict(database)["dbname"]
+    with psycopg.connect(server, autocommit=True) as conn:
+        for command in ("DROP DATABASE {0}", "CREATE DATABASE {0} TEMPLATE {1}"):
+            conn.execute(
+                sql.SQL(command).format(sql.Identifier(name), sql.Identifier(city_template))
+            )
+    return Site(database)

@@ -1,0 +1,107 @@
+"""The gate at work: which model serves after a training, and what is stored of the decision."""
+
+from typing import Any
+
+import pytest
+from integration.sites import Site, recompute_at
+
+from eventlink.recsys.gate import Activate
+from eventlink.recsys.models import Model, PriorModel
+from eventlink.services import training
+from eventlink.services.training import NEW
+
+DAYS = {"folds": 6, "replay_days": 14}
+
+
+def active_of(site: Site) -> str:
+    return str(site.run("SELECT model_version FROM recommender_models WHERE is_active")[0][0])
+
+
+def served_by(site: Site) -> set[str]:
+    return {row[0] for row in site.run("SELECT DISTINCT model_version FROM user_recommendations")}
+
+
+def pretend_trained_long_ago(site: Site) -> None:
+    """Date the stored models before all folds, so that they have seen no answer."""
+    site.run(
+        "UPDATE recommender_models"
+        "   SET meta = jsonb_set(meta, '{as_of}', to_jsonb('2026-01-01T00:00:00+00:00'::text))"
+    )
+
+
+def backwards(*_: Any) -> Model:
+    """What ``fit_model`` would return had it learned the opposite of everything."""
+    model = PriorModel()
+    model.weights_ = -model.weights_
+    return model
+
+
+def test_the_first_model_is_activated_and_the_decision_stored(city: Site) -> None:
+    result = recompute_at(model_version="one", **DAYS)
+    assert result.activated
+    assert active_of(city) == "one"
+    gate = city.run("SELECT meta -> 'gate' FROM recommender_models")[0][0]
+    assert gate["activate"] is True
+    assert gate["reason"] == result.decision == "there is no active model yet"
+    assert result.metrics[NEW].ndcg_10 > 0
+
+
+def test_never_leaves_the_active_model_to_rank_anew(city: Site) -> None:
+    recompute_at(model_version="one", **DAYS)
+    result = recompute_at(model_version="two", activate=Activate.NEVER, **DAYS)
+    assert not result.activated
+    assert result.model_version == "one"
+    assert active_of(city) == "one"
+    assert served_by(city) == {"one"}
+    assert city.serving()[1] is not None  # ranked anew all the same
+    stored = city.run("SELECT model_version, is_active FROM recommender_models ORDER BY 1")
+    assert stored == [("one", True), ("two", False)]
+
+
+def test_never_on_a_new_site_ranks_with_the_prior(city: Site) -> None:
+    result = recompute_at(model_version="one", activate=Activate.NEVER, folds=0)
+    assert not result.activated
+    assert active_of(city).startswith("prior-")
+    assert served_by(city) == {active_of(city)}
+
+
+def test_a_better_model_replaces_a_bad_one(city: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "fit_model", backwards)
+        recompute_at(model_version="bad", **DAYS)
+    pretend_trained_long_ago(city)
+    result = recompute_at(model_version="good", **DAYS)
+    assert result.activated
+    assert result.decision.startswith("not worse on all")
+    assert served_by(city) == {"good"}
+
+
+def test_a_worse_model_is_refused_with_its_numbers(
+    city: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recompute_at(model_version="good", **DAYS)
+    pretend_trained_long_ago(city)
+    monkeypatch.setattr(training, "fit_model", backwards)
+    result = recompute_at(model_version="worse", **DAYS)
+    assert not result.activated
+    assert result.decision.startswith("worse on all")
+    assert active_of(city) == "good"
+    assert served_by(city) == {"good"}
+    rows = city.run("SELECT meta -> 'gate' FROM recommender_models WHERE model_version = 'worse'")
+    assert rows[0][0]["comparisons"][0]["interval"][1] < 0
+
+
+@pytest.mark.usefixtures("city")
+def test_days_the_active_model_has_seen_are_not_compared() -> None:
+    recompute_at(model_version="one", **DAYS)
+    result = recompute_at(model_version="two", **DAYS)
+    assert result.activated
+    assert "too little has happened" in result.decision
+
+
+def test_a_model_of_other_features_gives_way(city: Site) -> None:
+    recompute_at(model_version="old", **DAYS)
+    city.run("UPDATE recommender_models SET feature_names = '[\"a\"]'")
+    result = recompute_at(model_version="new", **DAYS)
+    assert result.activated
+    assert "other features" in result.decision
