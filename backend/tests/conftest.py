@@ -4,6 +4,7 @@ import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from uuid import uuid4
 
 import psycopg
@@ -31,24 +32,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.fixture(scope="session")
-def server(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[str]:
+def server(request: pytest.FixtureRequest) -> Iterator[str]:
     """A PostgreSQL server that lives as long as the tests: its libpq address."""
-    folder = tmp_path_factory.mktemp("postgres") / "data"
     version = postgres_server.TARGET_POSTGRES_VERSION
     programs: Path | None = request.config.getoption("--postgres-bin")
     if programs is not None:
         version = int(programs.parent.name)
         postgres_server.POSTGRES_VERSIONS[version] = programs
-    running = postgres_server.get_server(folder, postgres_version=version)
-    with psycopg.connect(running.get_uri(), autocommit=True) as conn:
-        # A test's data need not outlive a power cut.
-        for setting in ("fsync", "synchronous_commit", "full_page_writes"):
-            conn.execute(f"ALTER SYSTEM SET {setting} = off")
-        conn.execute("SELECT pg_reload_conf()")
-    yield running.get_uri()
-    running.cleanup()
+    # Not below pytest's own folder: the server's user must get in, and another pytest that starts
+    # meanwhile locks that folder again.
+    with TemporaryDirectory(prefix="eventlink-", ignore_cleanup_errors=True) as folder:
+        running = postgres_server.get_server(Path(folder) / "data", postgres_version=version)
+        with psycopg.connect(running.get_uri(), autocommit=True) as conn:
+            # A test's data need not outlive a power cut.
+            for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+                conn.execute(f"ALTER SYSTEM SET {setting} = off")
+            conn.execute("SELECT pg_reload_conf()")
+        yield running.get_uri()
+        running.cleanup()
 
 
 def _use(url: str, patch: pytest.MonkeyPatch) -> None:

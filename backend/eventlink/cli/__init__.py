@@ -6,7 +6,6 @@ What lives here: the program itself and the one place where errors become a line
 import sys
 from collections.abc import Sequence
 
-import structlog
 import typer
 
 from eventlink.cli import (
@@ -22,7 +21,8 @@ from eventlink.config import settings
 from eventlink.errors import EventLinkError
 from eventlink.logs import configure_logs
 
-log = structlog.get_logger()
+INTERRUPTED = 130
+"""The shell's exit code for Ctrl-C."""
 
 app = typer.Typer(
     name="eventlink",
@@ -57,7 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except EventLinkError as error:
         _fail(str(error), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        _fail("interrupted; nothing half-written", 130)
+        status = INTERRUPTED
+    if status == INTERRUPTED:  # typer makes this of Ctrl-C, and says nothing
+        _fail("interrupted; nothing half-written", INTERRUPTED)
     sys.exit(status if isinstance(status, int) else 0)
 
 

@@ -49,7 +49,7 @@ def in_processes(
     Raises:
         WorkerKilledError: A process was killed, as the system does when memory runs out.
     """
-    workers = min(workers or len(os.sched_getaffinity(0)), len(items))
+    workers = min(workers or _cores(), len(items))
     is_child = multiprocessing.current_process().daemon
     if workers < 2 or is_child or "fork" not in multiprocessing.get_all_start_methods():
         yield from map(function, items)
@@ -71,6 +71,13 @@ def in_processes(
             process.kill()
             process.join()
             line.close()
+
+
+def _cores() -> int:
+    """Count the cores this process may use, where the system tells that."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _results(crew: Crew, n_items: int) -> Iterator[Any]:

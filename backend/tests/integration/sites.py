@@ -3,7 +3,9 @@
 What does not live here: simulated cities, which ``conftest`` makes once for all tests.
 """
 
+import time
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -109,6 +111,14 @@ class Site:
     def serving(self) -> tuple[int, int | None]:
         """Return the generation that serves, and the one kept."""
         return self.run("SELECT generation, previous_generation FROM recommendation_serving")[0]
+
+
+def eventually(holds: Callable[[], object], seconds: float = 10) -> bool:
+    """Wait until something holds, and tell whether it came to."""
+    deadline = time.monotonic() + seconds
+    while not holds() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return bool(holds())
 
 
 def a_small_site(address: str) -> Site:

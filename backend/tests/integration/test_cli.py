@@ -1,0 +1,370 @@
+"""The command line: reports on stdout, one line and a code of its own for every bad input."""
+
+import inspect
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from integration.sites import DAY, NOON, Site, a_small_site, rank_at
+
+from eventlink import errors
+from eventlink.cli import main
+from eventlink.config import PROJECT_ROOT, settings
+from eventlink.db import session
+from eventlink.db.recommendations import recompute_lock
+
+SCRIPT = PROJECT_ROOT / "backend" / "scripts" / "recompute_recommendations_ml.py"
+AS_OF = NOON.isoformat()
+
+
+def run(*words: str) -> int:
+    """Run a command in this process and return its exit code."""
+    with pytest.raises(SystemExit) as stopped:
+        main(words)
+    assert isinstance(stopped.value.code, int)
+    return stopped.value.code
+
+
+def use(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Set ``DATABASE_URL`` for the rest of the test."""
+    monkeypatch.setenv("DATABASE_URL", address)
+    session.engine.cache_clear()
+    settings.cache_clear()
+
+
+def complaint(printed: str) -> str:
+    """Return the only line that is not a log line, which must be an error."""
+    lines = [line for line in printed.splitlines() if not line.startswith('{"')]
+    assert len(lines) == 1, printed
+    assert lines[0].startswith("eventlink: error: ")
+    return lines[0]
+
+
+# Bad input -----------------------------------------------------------------------------------
+
+
+def test_every_kind_of_error_has_a_code_of_its_own() -> None:
+    kinds = [kind for _, kind in inspect.getmembers(errors, inspect.isclass)]
+    codes = [kind.exit_code for kind in kinds]
+    assert len(set(codes)) == len(codes) > 10
+    assert not {0, 130} & set(codes)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        ("--top-n 0", 2, "--top-n must be at least 1, not 0"),
+        ("--top-n -1", 2, "--top-n must be at least 1, not -1"),
+        ("--top-n 1001", 2, "--top-n must be at most 1000"),
+        ("--top-n many", 2, "'--top-n'"),
+        ("--folds -1", 2, "--folds must be 0 or above"),
+        ("--seed -1", 2, "--seed must be 0 or above"),
+        ("--epochs 0", 2, "--epochs must be at least 1"),
+        ("--lr 0", 2, "--lr must be above 0"),
+        ("--lr nan", 2, "--lr must be above 0"),
+        ("--lr inf", 2, "--lr must be above 0"),
+        ("--l2 -1", 2, "--l2 must be between 0"),
+        ("--model-version=", 2, "--model-version is empty"),
+        ("--nonsense", 2, "No such option: --nonsense"),
+        ("surplus", 2, "unexpected extra argument"),
+        ("--as-of yesterday", 13, "'yesterday' is not an instant"),
+        ("--as-of=", 13, "'' is not an instant"),
+        ("--as-of 2026-02-30", 13, "'2026-02-30' is not an instant"),
+        ("--as-of 9999-12-31T23:59:59-12:00", 13, "is not an instant"),
+        ("--as-of 1500-01-01", 6, "--as-of"),
+        ("--user-id 99", 8, "user 99 does not exist"),
+        ("--user-id 10", 8, "user 10 does not exist or is not an active student"),
+        ("--user-id 99999999999999999999999", 8, "does not exist"),
+        ("--model-version taken", 10, "taken is stored already"),
+    ],
+)
+def test_a_bad_option_gets_one_line_and_writes_nothing(
+    database: str, capsys: pytest.CaptureFixture[str], words: str, code: int, says: str
+) -> None:
+    site = a_small_site(database)
+    rank_at()
+    site.run("UPDATE recommender_models SET model_version = 'taken'")
+    before = site.contents()
+    assert run("recompute", "--as-of", AS_OF, "--folds", "0", *words.split()) == code
+    printed = capsys.readouterr()
+    assert says in complaint(printed.err)
+    assert printed.out == ""
+    assert site.contents() == before
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words", "code"),
+    [
+        ("DELETE FROM users", "", errors.NoUsersError.exit_code),
+        ("DELETE FROM events", "", errors.NoEventsError.exit_code),
+        ("UPDATE events SET start_time = created_at", "", errors.NoEventsError.exit_code),
+        ("DELETE FROM registrations", "", errors.NoPositivesError.exit_code),
+        (
+            'UPDATE recommender_models SET feature_names = \'["a", "b"]\'',
+            "--skip-training",
+            errors.ModelMismatchError.exit_code,
+        ),
+    ],
+)
+def test_a_site_with_too_little_gets_one_line_and_stays_as_it_is(
+    database: str, capsys: pytest.CaptureFixture[str], spoil: str, words: str, code: int
+) -> None:
+    site = a_small_site(database)
+    rank_at()
+    site.run(spoil)
+    before = site.contents()
+    assert run("recompute", "--as-of", AS_OF, *words.split()) == code
+    complaint(capsys.readouterr().err)
+    assert site.contents() == before
+
+
+@pytest.mark.parametrize("command", ["recompute", "evaluate", "migrate"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql://user:secret@localhost:1/events",
+        "postgresql://user:secret@localhost:port/events",
+        "postgresql://user:secret@one:1,two:2/events",
+        "postgresql://user:secret@localhost:1/events?colour=red",
+        "postgresql://user:secret@nowhere.invalid/events",
+        "mysql://user:secret@localhost/events",
+        "sqlite:///events.db",
+        "events",
+    ],
+)
+def test_a_database_that_cannot_be_reached_gets_one_line_without_its_password(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    address: str,
+    command: str,
+) -> None:
+    use(address, monkeypatch)
+    assert run(command) == errors.DatabaseUnreachableError.exit_code
+    line = complaint(capsys.readouterr().err)
+    assert "DATABASE_URL" in line
+    assert "secret" not in line
+
+
+@pytest.mark.parametrize("words", ["recompute", "recompute --dry-run", "evaluate", "show 1"])
+@pytest.mark.usefixtures("empty_database")
+def test_missing_migrations_are_told(capsys: pytest.CaptureFixture[str], words: str) -> None:
+    assert run(*words.split()) == errors.MigrationsMissingError.exit_code
+    assert "eventlink migrate" in complaint(capsys.readouterr().err)
+
+
+def test_migrations_of_a_newer_version_are_told(
+    site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site.run("UPDATE alembic_version SET version_num = '0999_from_the_future'")
+    for command in ("migrate", "recompute"):
+        assert run(command) == errors.MigrationsMissingError.exit_code
+        assert "0999_from_the_future" in complaint(capsys.readouterr().err)
+
+
+def test_a_second_recompute_gets_one_line(
+    database: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a_small_site(database)
+    with session.connection() as conn, recompute_lock(conn):
+        assert run("recompute", "--as-of", AS_OF) == errors.RecomputeRunningError.exit_code
+    assert "wait for it" in complaint(capsys.readouterr().err)
+
+
+def test_a_setting_that_cannot_be_gets_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LOG_FORMAT", "pretty")
+    settings.cache_clear()
+    assert run("recompute") == errors.InvalidOptionError.exit_code
+    assert "LOG_FORMAT cannot be 'pretty'" in complaint(capsys.readouterr().err)
+    settings.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ("show", 2),
+        ("show --sample -1", 2),
+        ("show 1 --top 0", 2),
+        ("show 1 --top -1", 2),
+        ("show 1 --language de", 2),
+        ("show 99", 8),
+        ("show 99999999999999999999", 8),
+        ("evaluate --folds 0", 2),
+        ("evaluate --as-of=", 13),
+        ("nonsense", 2),
+    ],
+)
+def test_the_other_commands_tell_bad_input_likewise(
+    database: str, capsys: pytest.CaptureFixture[str], words: str, code: int
+) -> None:
+    a_small_site(database)
+    assert run(*words.split()) == code
+    complaint(capsys.readouterr().err)
+
+
+# Reports -------------------------------------------------------------------------------------
+
+
+def test_the_report_tells_hitrate_beside_popularity_s(
+    city: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = city.contents()
+    assert run("recompute", "--dry-run", "--as-of", AS_OF, "--folds", "2") == 0
+    printed = capsys.readouterr()
+    assert re.search(
+        r"^hitrate@10 [01]\.\d{4} \(popularity [01]\.\d{4}\)$", printed.out, re.MULTILINE
+    )
+    assert printed.out.endswith("\ndry run: nothing written\n")
+    assert "NDCG@10" in printed.out
+    assert "95 % interval" in printed.out
+    assert city.contents() == before
+
+
+def test_json_is_one_document_on_stdout_and_logs_are_on_stderr(
+    city: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("recompute", "--as-of", AS_OF, "--folds", "1", "--json") == 0
+    printed = capsys.readouterr()
+    report = json.loads(printed.out)
+    assert report["published"] == report["users"] == len(city.rankings())
+    assert 0 <= report["metrics"]["model"]["hitrate_10"] <= 1
+    assert report["as_of"] == AS_OF
+    logged = [json.loads(line)["event"] for line in printed.err.splitlines()]
+    assert "ranking users" in logged
+
+
+def test_what_cannot_be_measured_is_told(database: str, capsys: pytest.CaptureFixture[str]) -> None:
+    a_small_site(database)
+    assert run("recompute", "--as-of", AS_OF) == 0
+    assert "hitrate@10 not measured" in capsys.readouterr().out
+
+
+def test_a_version_is_printed_as_it_was_given(
+    database: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a_small_site(database)
+    name = "a name with [brackets] and [/slashes] that is longer than a terminal is wide, surely"
+    words = ("--as-of", AS_OF, "--folds", "0", "--model-version", name)
+    assert run("recompute", *words) == 0
+    assert capsys.readouterr().out.splitlines()[-1].endswith(f" as {name}")
+
+
+def test_every_option_reaches_the_model_s_row(
+    database: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site = a_small_site(database)
+    words = "--top-n 1 --epochs 2 --lr 0.5 --l2 0.25 --seed 9 --folds 0 --model-version spring"
+    assert run("recompute", "--as-of", AS_OF, *words.split()) == 0
+    version, options, as_of = site.run(
+        "SELECT model_version, meta -> 'options', meta ->> 'as_of' FROM recommender_models"
+    )[0]
+    chosen = {"top_n": 1, "epochs": 2, "lr": 0.5, "l2": 0.25, "seed": 9}
+    assert (version, as_of) == ("spring", AS_OF)
+    assert options.items() >= chosen.items()
+    assert all(len(ranked) == 1 for ranked in site.rankings().values())
+    assert "as spring" in capsys.readouterr().out
+
+
+def test_one_user_is_rewritten(database: str, capsys: pytest.CaptureFixture[str]) -> None:
+    site = a_small_site(database)
+    rank_at(NOON - 2 * DAY)
+    words = ("--as-of", AS_OF, "--skip-training", "--user-id", "3")
+    assert run("recompute", *words) == 0
+    assert site.run("SELECT user_id FROM recommendation_overlay") == [(3,)]
+    assert "published 1 users" in capsys.readouterr().out
+
+
+def test_brackets_in_titles_and_names_are_shown_as_they_are(
+    database: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site = a_small_site(database)
+    site.run("UPDATE events SET title = '[Online] Jazz [/b] :tada:'")
+    site.run("UPDATE users SET full_name = 'Ana [/] Pop'")
+    rank_at()
+    assert run("show", "1", "--language", "ro") == 0
+    shown = capsys.readouterr().out
+    assert "[Online] Jazz [/b] :tada:" in shown
+    assert "User 1 Ana [/] Pop" in shown
+    assert "Urmărești Ana [/] Pop" in shown
+
+
+def test_without_a_command_the_help_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run() == 0
+    printed = capsys.readouterr()
+    assert "recompute" in printed.out
+    assert printed.err == ""
+
+
+# As a process --------------------------------------------------------------------------------
+
+
+def script(environment: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(SCRIPT), *words],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def test_the_script_is_the_same_command(database: str) -> None:
+    site = a_small_site(database)
+    done = script({"SECRET_KEY": "any value"}, "--as-of", AS_OF, "--folds", "0", "--json")
+    assert (done.returncode, json.loads(done.stdout)["published"]) == (0, 3)
+    assert all(json.loads(line) for line in done.stderr.splitlines())
+    assert set(site.rankings()) == {1, 2, 3}
+
+
+def test_the_script_fails_with_the_same_line_and_code() -> None:
+    done = script({"DATABASE_URL": "postgresql://user:secret@localhost:1/events", "SECRET_KEY": ""})
+    assert done.returncode == errors.DatabaseUnreachableError.exit_code
+    complaint(done.stderr)
+    assert done.stdout == ""
+
+
+SLOW_RANKING = """
+import time
+from eventlink.cli import main
+from eventlink.recsys import ranking
+
+def rank(*_):
+    print("ranking", flush=True)
+    time.sleep(60)
+
+ranking.USERS_A_BLOCK = 16
+ranking.Ranker.rank = rank
+main(["recompute", "--skip-training"])
+"""
+
+
+def test_ctrl_c_ends_all_processes_with_one_line(city: Site) -> None:
+    rank_at()
+    before = city.contents()
+    city.run("UPDATE events SET start_time = now() + interval '1 day', end_time = NULL")
+    before["events"] = city.contents()["events"]
+    running = subprocess.Popen(
+        [sys.executable, "-c", SLOW_RANKING],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert running.stdout is not None
+    assert running.stdout.readline() == "ranking\n"
+    time.sleep(0.2)
+    os.killpg(running.pid, signal.SIGINT)  # as a terminal does it: to every process
+    _, printed = running.communicate(timeout=30)
+    assert running.returncode == 130
+    assert complaint(printed) == "eventlink: error: interrupted; nothing half-written"
+    with pytest.raises(ProcessLookupError):
+        os.killpg(running.pid, 0)
+    assert city.contents() == before
+    rank_at()
