@@ -27,6 +27,9 @@ def evaluate(
     epochs: Annotated[int, typer.Option(help="Passes over the examples.")] = DEFAULTS.epochs,
     lr: Annotated[float, typer.Option(help="Step size of the training.")] = DEFAULTS.lr,
     l2: Annotated[float, typer.Option(help="Strength of the L2 penalty.")] = DEFAULTS.l2,
+    model: Annotated[
+        str, typer.Option(help="Rung of the ladder: auto, prior, linear or trees.")
+    ] = DEFAULTS.model,
     seed: Annotated[int, typer.Option(help="Of all random draws.")] = DEFAULTS.seed,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the outcome as JSON on stdout.")
@@ -35,7 +38,7 @@ def evaluate(
     """Judge the model and the baselines on past days, each as of its first instant."""
     if folds < 1:
         raise InvalidOptionError(f"--folds must be at least 1, not {folds}")
-    options = TrainOptions(epochs=epochs, lr=lr, l2=l2, seed=seed)
+    options = TrainOptions(epochs=epochs, lr=lr, l2=l2, seed=seed, model=model)
     with progress() as report:
         done = evaluate_database(
             options, None if as_of is None else parse_instant(as_of), folds, report

@@ -27,6 +27,9 @@ def recompute(
     epochs: Annotated[int, typer.Option(help="Passes over the examples.")] = DEFAULTS.epochs,
     lr: Annotated[float, typer.Option(help="Step size of the training.")] = DEFAULTS.lr,
     l2: Annotated[float, typer.Option(help="Strength of the L2 penalty.")] = DEFAULTS.l2,
+    model: Annotated[
+        str, typer.Option(help="Rung of the ladder: auto, prior, linear or trees.")
+    ] = DEFAULTS.model,
     user_id: Annotated[
         int | None, typer.Option(help="Rewrite only this user's ranking.", show_default=False)
     ] = None,
@@ -64,7 +67,7 @@ def recompute(
     request = Request(
         now=now,
         as_of=now if as_of is None else parse_instant(as_of),
-        options=TrainOptions(epochs=epochs, lr=lr, l2=l2, top_n=top_n, seed=seed),
+        options=TrainOptions(epochs=epochs, lr=lr, l2=l2, top_n=top_n, seed=seed, model=model),
         user_id=user_id,
         dry_run=dry_run,
         skip_training=skip_training,

@@ -56,8 +56,7 @@ class Candidates:
     def _fit(self, features: Features, model: Model, users: Ints) -> None:
         n = self.snapshot.n_columns
         x = features.matrix(Pairs.every(users, n))
-        contributions, _ = model.explain(x)
-        margins = contributions.sum(axis=1).reshape(len(users), n)
+        margins = model.margin(x).reshape(len(users), n)
         quick = self.ties.of(users)
         new = self.snapshot.history[users] == 0
         within = np.zeros((len(quick), len(quick)))

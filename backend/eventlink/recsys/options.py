@@ -8,6 +8,9 @@ from typing import Any
 
 from eventlink.errors import InvalidOptionError
 
+MODELS = ("auto", "prior", "linear", "trees")
+"""What ``TrainOptions.model`` may be."""
+
 
 @dataclass(frozen=True)
 class TrainOptions:
@@ -32,6 +35,8 @@ class TrainOptions:
     """How fast an example loses weight with its age."""
     negatives: int = 100
     """Events drawn for each user and day beside the ones registered for."""
+    model: str = "auto"
+    """The rung of the ladder: ``auto`` is the highest that the examples carry (``fit_model``)."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -43,12 +48,13 @@ class TrainOptions:
         _require(0 <= self.l2 <= 1000, "l2", "between 0 and 1000", self.l2)
         _require(self.seed >= 0, "seed", "0 or above", self.seed)
         _require(self.top_n <= 1000, "top_n", "at most 1000", self.top_n)
+        _require(self.model in MODELS, "model", f"one of {', '.join(MODELS)}", repr(self.model))
 
     def to_json(self) -> dict[str, Any]:
         """Return the options as JSON, for a model's ``meta``."""
         return asdict(self)
 
 
-def _require(holds: bool, name: str, range_: str, value: float) -> None:
+def _require(holds: bool, name: str, range_: str, value: object) -> None:
     if not holds:
         raise InvalidOptionError(f"--{name.replace('_', '-')} must be {range_}, not {value}")

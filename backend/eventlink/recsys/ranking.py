@@ -93,8 +93,7 @@ class Ranker:
         )
 
     def _reasons(self, users: Ints, columns: Ints, x: Dense) -> tuple[Ints, Ints]:
-        contributions, _ = self.model.explain(x)
-        codes = self.explainer.codes(x, contributions)
+        codes = self.explainer.codes(x, self.model.outline(x))
         user = np.repeat(users, columns.shape[1])
         arguments = self.explainer.arguments(codes, user, columns.ravel(), x)
         return codes.reshape(columns.shape), arguments.reshape(columns.shape)

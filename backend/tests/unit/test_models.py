@@ -1,17 +1,21 @@
 """One test of the contract for every model, and what is special to each."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy.special import expit
 
-from eventlink.errors import ModelMismatchError
+from eventlink.errors import InvalidOptionError, ModelMismatchError
 from eventlink.recsys.examples import Examples
 from eventlink.recsys.features import NAMES
 from eventlink.recsys.models import (
     KINDS,
+    LEAST_FOR_TREES,
+    LEAST_POSITIVES,
     ConditionalLogit,
+    LinearWithTrees,
     PriorModel,
     fit_model,
     model_from_json,
@@ -54,6 +58,26 @@ def test_contributions_add_up_to_the_log_odds(model: Model, rng: np.random.Gener
     assert contributions.shape == x.shape
     total = contributions.astype(np.float64).sum(axis=1) + constant
     np.testing.assert_allclose(expit(total), model.score(x), rtol=1e-3, atol=1e-6)
+
+
+def test_the_margin_is_the_log_odds_of_the_score(model: Model, rng: np.random.Generator) -> None:
+    x = rng.normal(0, 0.3, (50, len(NAMES))).astype(np.float32)
+    np.testing.assert_allclose(expit(model.margin(x)), model.score(x), rtol=1e-6)
+
+
+def test_the_outline_keeps_what_decides(model: Model, rng: np.random.Generator) -> None:
+    x = rng.normal(0, 0.3, (200, len(NAMES))).astype(np.float32)
+    contributions, outline = model.explain(x)[0], model.outline(x)
+    assert outline.shape == x.shape
+    assert np.corrcoef(contributions.ravel(), outline.ravel())[0, 1] > 0.8
+
+
+def test_no_pairs_have_no_scores(model: Model) -> None:
+    nothing = np.zeros((0, len(NAMES)), np.float32)
+    assert model.score(nothing).shape == (0,)
+    contributions, constant = model.explain(nothing)
+    assert contributions.shape == nothing.shape
+    assert np.isfinite(constant)
 
 
 def test_a_stored_model_scores_the_same(model: Model, rng: np.random.Generator) -> None:
@@ -114,11 +138,85 @@ def test_recent_examples_weigh_more(rng: np.random.Generator) -> None:
     assert model.weights_[0] < 0 < model.weights_[1]
 
 
-def test_few_positives_get_the_prior() -> None:
-    few = examples(np.random.default_rng(3), 200)
-    assert isinstance(fit_model(few, TrainOptions(), np.random.default_rng(0)), PriorModel)
-    many = examples(np.random.default_rng(3), 8000)
-    assert isinstance(fit_model(many, TrainOptions(), np.random.default_rng(0)), ConditionalLogit)
+def corner(rng: np.random.Generator, n: int = 12_000) -> Examples:
+    """A registration takes two things at once, which no line can say."""
+    plain = examples(rng, n)
+    both = (plain.x[:, 0] > 0.5) & (plain.x[:, 1] > 0.5)
+    y = rng.random(n) < np.where(both, 0.5, 0.02)
+    return Examples(plain.x, y, plain.group, plain.at, np.where(y, 1.0, 10.0))
+
+
+def surprise(model: Model, seen: Examples) -> float:
+    """The mean negative log-probability of what was chosen, within its group."""
+    odds = np.exp(model.margin(seen.x).astype(np.float64))
+    of_group = np.bincount(seen.group, odds)
+    return float(-np.log(odds / of_group[seen.group])[seen.y].mean())
+
+
+def test_trees_find_what_no_line_can_say(rng: np.random.Generator) -> None:
+    seen, fresh = corner(rng), corner(np.random.default_rng(99))
+    linear, trees = (
+        kind().fit(seen, TrainOptions(), np.random.default_rng(0))
+        for kind in (ConditionalLogit, LinearWithTrees)
+    )
+    assert surprise(trees, fresh) < 0.98 * surprise(linear, fresh)
+
+
+def test_trees_on_what_a_line_can_say_do_little_harm(rng: np.random.Generator) -> None:
+    seen, fresh = examples(rng, 20_000), examples(np.random.default_rng(99), 20_000)
+    linear, trees = (
+        kind().fit(seen, TrainOptions(), np.random.default_rng(0))
+        for kind in (ConditionalLogit, LinearWithTrees)
+    )
+    assert surprise(trees, fresh) < 1.03 * surprise(linear, fresh)
+
+
+def test_trees_fit_where_every_positive_is_ranked_behind(rng: np.random.Generator) -> None:
+    """One long group, whose only positive the linear model cannot tell from the rest."""
+    n = 400
+    x = np.zeros((n, len(NAMES)), np.float32)
+    x[:, 0] = np.arange(n) % 2
+    last = np.arange(n) == n - 1
+    one = Examples(x, last, np.zeros(n, np.int32), np.zeros(n), np.ones(n))
+    assert np.isfinite(LinearWithTrees().fit(one, TrainOptions(), rng).score(x)).all()
+
+
+@pytest.mark.parametrize(
+    ("n_positives", "expected"),
+    [
+        (0, PriorModel),
+        (LEAST_POSITIVES - 1, PriorModel),
+        (LEAST_POSITIVES, ConditionalLogit),
+        (LEAST_FOR_TREES - 1, ConditionalLogit),
+        (LEAST_FOR_TREES, LinearWithTrees),
+    ],
+)
+def test_more_positives_get_a_higher_rung(n_positives: int, expected: type[Model]) -> None:
+    seen = replace(examples(np.random.default_rng(3), 12_000), y=np.zeros(12_000, bool))
+    seen.y[: 12 * n_positives : 12] = True
+    found = fit_model(seen, TrainOptions(epochs=1), np.random.default_rng(0))
+    assert isinstance(found, expected)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_rung_may_be_asked_for(kind: str) -> None:
+    few = examples(np.random.default_rng(3), 500)
+    rng = np.random.default_rng(0)
+    assert fit_model(few, TrainOptions(), rng, kind=kind).kind == kind
+    assert fit_model(few, TrainOptions(model=kind), rng).kind == kind
+
+
+@pytest.mark.parametrize("y", [True, False])
+def test_without_contrast_there_is_only_the_prior(y: bool) -> None:
+    seen = replace(examples(np.random.default_rng(3), 500), y=np.full(500, y))
+    found = fit_model(seen, TrainOptions(model="trees"), np.random.default_rng(0))
+    assert isinstance(found, PriorModel)
+
+
+def test_an_unknown_rung_is_refused() -> None:
+    few = examples(np.random.default_rng(3), 500)
+    with pytest.raises(InvalidOptionError, match="auto, prior, linear, trees, not 'oracle'"):
+        fit_model(few, TrainOptions(), np.random.default_rng(0), kind="oracle")
 
 
 def test_the_prior_and_the_reasons_name_features_that_exist() -> None:

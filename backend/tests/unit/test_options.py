@@ -16,11 +16,12 @@ from eventlink.recsys.options import TrainOptions
         ("lr", 0.0),
         ("l2", -0.1),
         ("seed", -1),
+        ("model", "oracle"),
     ],
 )
-def test_values_out_of_range_are_refused(name: str, value: float) -> None:
+def test_values_out_of_range_are_refused(name: str, value: object) -> None:
     with pytest.raises(
-        InvalidOptionError, match=f"--{name.replace('_', '-')} must be .* not {value}"
+        InvalidOptionError, match=f"--{name.replace('_', '-')} must be .* not '?{value}"
     ):
         TrainOptions(**{name: value})
 

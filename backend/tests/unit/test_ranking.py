@@ -11,7 +11,7 @@ from eventlink.recsys.dataset import Dataset, UserOrganizers, UserTags
 from eventlink.recsys.evaluation import folds_before
 from eventlink.recsys.examples import replay
 from eventlink.recsys.features import NAMES, Features
-from eventlink.recsys.models import ConditionalLogit, Model, PriorModel
+from eventlink.recsys.models import KINDS, Model, PriorModel, fit_model
 from eventlink.recsys.options import TrainOptions
 from eventlink.recsys.ranking import Ranker, Rankings
 from eventlink.recsys.snapshot import Pairs, Snapshot
@@ -68,15 +68,15 @@ def constrained() -> Dataset:
     )
 
 
-def trained(data: Dataset) -> Model:
-    options = TrainOptions(replay_days=10, negatives=20)
+def trained(data: Dataset, kind: str = "linear") -> Model:
+    options = TrainOptions(replay_days=10, negatives=20, model=kind)
     examples = replay(data, folds_before(NOON, 10), options, np.random.default_rng(0))
-    return ConditionalLogit().fit(examples, options, np.random.default_rng(0))
+    return fit_model(examples, options, np.random.default_rng(0))
 
 
-@pytest.mark.parametrize("kind", ["prior", "linear"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_ranking_equals_the_plain_reference(constrained: Dataset, kind: str) -> None:
-    model = PriorModel() if kind == "prior" else trained(constrained)
+    model = trained(constrained, kind)
     users = np.arange(0, 60, 5, dtype=np.int32)
     found = rank(constrained, model, users)
     events = np.append(Snapshot(constrained, NOON).columns, -1)[found.columns]

@@ -4,17 +4,28 @@ from typing import Any
 
 import numpy as np
 
-from eventlink.errors import ModelMismatchError
+from eventlink.errors import InvalidOptionError, ModelMismatchError
 from eventlink.recsys.examples import Examples
 from eventlink.recsys.models.contract import Model
 from eventlink.recsys.models.linear import ConditionalLogit
 from eventlink.recsys.models.prior import PriorModel
-from eventlink.recsys.options import TrainOptions
+from eventlink.recsys.models.trees import LinearWithTrees
+from eventlink.recsys.options import MODELS, TrainOptions
 from eventlink.recsys.progress import Report, silent
 
-__all__ = ["KINDS", "ConditionalLogit", "Model", "PriorModel", "fit_model", "model_from_json"]
+__all__ = [
+    "KINDS",
+    "ConditionalLogit",
+    "LinearWithTrees",
+    "Model",
+    "PriorModel",
+    "fit_model",
+    "model_from_json",
+]
 
-KINDS: dict[str, type[Model]] = {model.kind: model for model in (PriorModel, ConditionalLogit)}
+KINDS: dict[str, type[Model]] = {
+    model.kind: model for model in (PriorModel, ConditionalLogit, LinearWithTrees)
+}
 """Every model that can be stored, by the name it is stored under."""
 
 
@@ -39,20 +50,42 @@ def model_from_json(feature_names: list[str], weights: dict[str, Any]) -> Model:
 
 LEAST_POSITIVES = 100
 """With fewer registrations to learn from, the prior weights are the safer choice."""
+LEAST_FOR_TREES = 1000
+"""With fewer, trees add more noise than they find."""
 
 
 def fit_model(
-    examples: Examples, options: TrainOptions, rng: np.random.Generator, report: Report = silent
+    examples: Examples,
+    options: TrainOptions,
+    rng: np.random.Generator,
+    report: Report = silent,
+    kind: str = "auto",
 ) -> Model:
-    """Fit the highest rung of the ladder that the examples carry.
+    """Fit a rung of the ladder.
 
     Args:
         examples: Perhaps few, perhaps none.
         options: Of the training.
         rng: Source of the order of the examples.
         report: Told of the progress.
+        kind: ``prior``, ``linear`` or ``trees``; ``auto`` leaves it to ``options.model``, and where
+            that is ``auto`` too, it is the highest rung that the examples carry. Without a positive
+            and a negative there is nothing to fit: then it is the prior, whatever is asked for.
+
+    Raises:
+        InvalidOptionError: There is no such rung.
     """
-    n_negatives = len(examples) - examples.n_positives
-    enough = examples.n_positives >= LEAST_POSITIVES and n_negatives > 0
-    model: Model = ConditionalLogit() if enough else PriorModel()
-    return model.fit(examples, options, rng, report)
+    if kind not in MODELS:
+        raise InvalidOptionError(f"--model must be one of {', '.join(MODELS)}, not {kind!r}")
+    asked = options.model if kind == "auto" else kind
+    if not 0 < examples.n_positives < len(examples):
+        asked = PriorModel.kind
+    elif asked == "auto":
+        asked = _highest_rung(examples.n_positives)
+    return KINDS[asked]().fit(examples, options, rng, report)
+
+
+def _highest_rung(n_positives: int) -> str:
+    if n_positives < LEAST_POSITIVES:
+        return PriorModel.kind
+    return LinearWithTrees.kind if n_positives >= LEAST_FOR_TREES else ConditionalLogit.kind

@@ -44,6 +44,17 @@ class Model(Protocol):
         """
         ...
 
+    def margin(self, x: Dense) -> Dense:
+        """Return the log-odds of the score, without the work of splitting them.
+
+        Args:
+            x: Features, shape (n, k).
+
+        Returns:
+            Shape (n,).
+        """
+        ...
+
     def explain(self, x: Dense) -> tuple[Dense, float]:
         """Split scores into contributions of the features.
 
@@ -53,6 +64,17 @@ class Model(Protocol):
         Returns:
             Contributions of shape (n, k) and a constant; a row's sum plus the constant is the
             log-odds of its score.
+        """
+        ...
+
+    def outline(self, x: Dense) -> Dense:
+        """Return the main contributions of ``explain``, cheap enough for every recommendation.
+
+        Args:
+            x: Features, shape (n, k).
+
+        Returns:
+            Shape (n, k).
         """
         ...
 

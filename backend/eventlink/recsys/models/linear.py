@@ -5,9 +5,17 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from scipy.special import expit
 
-from eventlink.recsys.dataset import DAY, Bools, Floats, Ints
+from eventlink.recsys.dataset import Floats
 from eventlink.recsys.examples import Examples
 from eventlink.recsys.features import NAMES
+from eventlink.recsys.models.choice import (
+    calibrate,
+    first_rows,
+    recency,
+    rows_of,
+    shares,
+    softmax,
+)
 from eventlink.recsys.options import TrainOptions
 from eventlink.recsys.progress import Report, silent
 from eventlink.recsys.snapshot import Dense
@@ -57,25 +65,25 @@ class ConditionalLogit:
         """
         self.feature_names_ = NAMES
         self.mean_, self.scale_ = _moments(examples.x)
-        recency = np.exp2((examples.at - examples.at.max()) / (options.half_life_days * DAY))
-        self.weights_ = self._descend(examples, recency, options, rng, report)
+        weight = recency(examples, options.half_life_days)
+        self.weights_ = self._descend(examples, weight, options, rng, report)
         self.intercept_ = 0.0
-        margin = self._margins(examples.x)
-        slope, self.intercept_ = _platt(margin, examples.y, recency * examples.weight)
+        margin = self.margin(examples.x)
+        slope, self.intercept_ = calibrate(margin, examples.y, weight * examples.weight)
         self.weights_ *= np.float32(slope)
         return self
 
     def _descend(
         self,
         examples: Examples,
-        recency: Floats,
+        weight: Floats,
         options: TrainOptions,
         rng: np.random.Generator,
         report: Report,
     ) -> Dense:
-        first = _first_rows(examples)
+        first = first_rows(examples)
         length = np.diff(np.append(first, len(examples)))
-        importance = (recency[first] / recency[first].mean()).astype(np.float32)
+        importance = (weight[first] / weight[first].mean()).astype(np.float32)
         lr, l2 = np.float32(options.lr), np.float32(options.l2)
         w = np.zeros(examples.x.shape[1], np.float32)
         squares = np.full_like(w, 1e-8)
@@ -84,9 +92,11 @@ class ConditionalLogit:
             order = rng.permutation(len(first))
             for begin in range(0, len(order), GROUPS_A_BATCH):
                 chosen = np.sort(order[begin : begin + GROUPS_A_BATCH])
-                rows = _rows_of(first[chosen], length[chosen])
+                rows = rows_of(first[chosen], length[chosen])
                 z = self._standardise(examples.x[rows])
-                wrong = _excess(z @ w, examples.y[rows], length[chosen], importance[chosen])
+                # The loss's derivative by margin: chosen too often, or not often enough.
+                wrong = softmax(z @ w, length[chosen]) - shares(examples.y[rows], length[chosen])
+                wrong *= np.repeat(importance[chosen], length[chosen])
                 gradient = wrong @ z / np.float32(len(chosen)) + l2 * w
                 squares += gradient**2
                 w -= lr * gradient / np.sqrt(squares)
@@ -101,7 +111,8 @@ class ConditionalLogit:
         z = (x - self.mean_) / self.scale_
         return np.clip(z, -CLIP, CLIP, out=z)
 
-    def _margins(self, x: Dense) -> Dense:
+    def margin(self, x: Dense) -> Dense:
+        """Return the log-odds of the score, shape (n,)."""
         margins = np.empty(len(x), np.float32)
         for begin in range(0, len(x), CHUNK):
             rows = slice(begin, begin + CHUNK)
@@ -110,12 +121,16 @@ class ConditionalLogit:
 
     def score(self, x: Dense) -> Dense:
         """Return the probability of a registration within a day, shape (n,)."""
-        probability: Dense = expit(self._margins(x))
+        probability: Dense = expit(self.margin(x))
         return probability
 
     def explain(self, x: Dense) -> tuple[Dense, float]:
         """Split log-odds into contributions of shape (n, k) and the intercept."""
         return self._standardise(x) * self.weights_, self.intercept_
+
+    def outline(self, x: Dense) -> Dense:
+        """Return the contributions, shape (n, k): they cost next to nothing."""
+        return self.explain(x)[0]
 
     def to_json(self) -> dict[str, Any]:
         """Return weights, standardisation and intercept."""
@@ -139,40 +154,6 @@ class ConditionalLogit:
         return model
 
 
-def _first_rows(examples: Examples) -> Ints:
-    """First row of every group."""
-    rows: Ints = np.flatnonzero(np.diff(examples.group, prepend=-1)).astype(np.int32)
-    return rows
-
-
-def _rows_of(first: Ints, length: Ints) -> Ints:
-    """Rows of groups, one group after the other."""
-    begins = np.cumsum(length) - length
-    rows: Ints = (np.arange(length.sum()) + np.repeat(first - begins, length)).astype(np.int32)
-    return rows
-
-
-def _excess(margin: Dense, y: Bools, length: Ints, importance: Dense) -> Dense:
-    """Chosen too often: the softmax less the share of the group's choices, weighted.
-
-    Args:
-        margin: w · z of consecutive groups.
-        y: What was chosen.
-        length: Rows of each group.
-        importance: Weight of each group.
-
-    Returns:
-        The loss's derivative by margin.
-    """
-    begins = np.cumsum(length) - length
-    odds = np.exp(margin - np.repeat(np.maximum.reduceat(margin, begins), length))
-    softmax = odds / np.repeat(np.add.reduceat(odds, begins), length)
-    chosen = y.astype(np.float32)
-    share = chosen / np.repeat(np.maximum(np.add.reduceat(chosen, begins), 1), length)
-    excess: Dense = (softmax - share) * np.repeat(importance, length)
-    return excess
-
-
 def _moments(x: Dense) -> tuple[Dense, Dense]:
     """Means and standard deviations of columns; 1 where a column is constant."""
     total, squares = np.zeros(x.shape[1]), np.zeros(x.shape[1])
@@ -184,21 +165,3 @@ def _moments(x: Dense) -> tuple[Dense, Dense]:
     deviation = np.sqrt(np.maximum(squares / len(x) - mean**2, 0))
     deviation[deviation < 1e-6] = 1.0
     return mean.astype(np.float32), deviation.astype(np.float32)
-
-
-def _platt(margin: Dense, y: Bools, weight: Floats) -> tuple[float, float]:
-    """Fit slope and intercept of a logistic regression on margins by Newton's method."""
-    design = np.stack([margin.astype(np.float64), np.ones(len(margin))], axis=1)
-    rate = (weight * y).sum() / weight.sum()
-    found = np.array([1.0, np.log(rate / (1 - rate)) - margin.mean()])
-    for _ in range(50):
-        p = expit(design @ found)
-        gradient = design.T @ (weight * (p - y))
-        curvature = design.T @ (design * (weight * p * (1 - p))[:, None]) + 1e-9 * np.eye(2)
-        step = np.clip(np.linalg.solve(curvature, gradient), -2.0, 2.0)
-        found -= step
-        if np.abs(step).max() < 1e-9:
-            break
-    slope, intercept = found
-    # A slope at or below 0 means that nothing was learned; the order must not be turned round.
-    return max(float(slope), 1e-3), float(intercept)

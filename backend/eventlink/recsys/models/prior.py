@@ -64,14 +64,23 @@ class PriorModel:
         del examples, options, rng, report
         return self
 
+    def margin(self, x: Dense) -> Dense:
+        """Return the log-odds of the score, shape (n,)."""
+        margins: Dense = x @ self.weights_ + np.float32(self.intercept_)
+        return margins
+
     def score(self, x: Dense) -> Dense:
         """Return the probability of a registration within a day, shape (n,)."""
-        probability: Dense = expit(x @ self.weights_ + np.float32(self.intercept_))
+        probability: Dense = expit(self.margin(x))
         return probability
 
     def explain(self, x: Dense) -> tuple[Dense, float]:
         """Split log-odds into contributions of shape (n, k) and the intercept."""
         return x * self.weights_, self.intercept_
+
+    def outline(self, x: Dense) -> Dense:
+        """Return the contributions, shape (n, k): they cost next to nothing."""
+        return self.explain(x)[0]
 
     def to_json(self) -> dict[str, Any]:
         """Return the weights."""
