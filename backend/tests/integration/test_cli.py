@@ -87,8 +87,10 @@ def test_a_bad_option_gets_one_line_and_writes_nothing(
     database: str, capsys: pytest.CaptureFixture[str], words: str, code: int, says: str
 ) -> None:
     site = a_small_site(database)
-    rank_at()
-    site.run("UPDATE recommender_models SET model_version = 'taken'")
+    site.run(
+        "INSERT INTO recommender_models (model_version, feature_names, weights, meta, is_active)"
+        " VALUES ('taken', '[]', '{}', '{}', true)"
+    )
     before = site.contents()
     assert run("recompute", "--as-of", AS_OF, "--folds", "0", *words.split()) == code
     printed = capsys.readouterr()

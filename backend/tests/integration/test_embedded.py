@@ -11,6 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from eventlink.db.embedded import embedded_url
 from eventlink.errors import DatabaseUnreachableError
 
 EVENTLINK = (sys.executable, "-c", "from eventlink.cli import main; main()")
@@ -78,16 +79,21 @@ def test_a_name_too_long_for_a_socket_is_no_hindrance(tmp_path: Path) -> None:
 
 
 def test_a_server_that_does_not_start_gets_one_line(tmp_path: Path) -> None:
-    broken = tmp_path / "broken" / "postgres"
-    broken.mkdir(parents=True)
-    (broken / "PG_VERSION").write_text("18\n")
+    data = tmp_path / "postgres"
+    data.mkdir()
+    (data / "PG_VERSION").write_text("18\n")
+    failed = eventlink(tmp_path, "recompute")
+    assert failed.returncode == DatabaseUnreachableError.exit_code
+    assert len(failed.stderr.splitlines()) == 1, failed.stderr
+    assert failed.stderr.startswith("eventlink: error: the embedded PostgreSQL does not start")
+
+
+def test_a_folder_that_cannot_be_used_is_told(tmp_path: Path) -> None:
     of_another_version = tmp_path / "old" / "postgres"
     of_another_version.mkdir(parents=True)
     (of_another_version / "PG_VERSION").write_text("9\n")
     file = tmp_path / "file"
     file.touch()
-    for folder in (broken.parent, of_another_version.parent, file):
-        failed = eventlink(folder, "recompute")
-        assert failed.returncode == DatabaseUnreachableError.exit_code
-        assert len(failed.stderr.splitlines()) == 1, failed.stderr
-        assert failed.stderr.startswith("eventlink: error: the embedded PostgreSQL does not start")
+    for folder in (of_another_version.parent, file):
+        with pytest.raises(DatabaseUnreachableError, match="DATABASE_URL"):
+            embedded_url(folder)
