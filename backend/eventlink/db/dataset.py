@@ -33,6 +33,9 @@ from eventlink.recsys.dataset import (
 
 Ids = npt.NDArray[np.int64]
 
+FAR = 2**62
+"""Microseconds, beyond what a timestamp can be."""
+
 
 @dataclass(frozen=True)
 class Keys:
@@ -51,8 +54,11 @@ class Keys:
 
 
 def _instant(column: str) -> str:
-    """SQL for an instant as exact integer microseconds."""
-    return f"(extract(epoch FROM {column}) * 1000000)::bigint"
+    """SQL for an instant as exact integer microseconds; an infinite one becomes very far."""
+    return (
+        f"CASE {column} WHEN 'infinity' THEN {FAR} WHEN '-infinity' THEN -{FAR}"
+        f" ELSE (extract(epoch FROM {column}) * 1000000)::bigint END"
+    )
 
 
 USERS = """

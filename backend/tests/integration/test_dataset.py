@@ -62,6 +62,23 @@ def test_instants_are_exact_to_the_microsecond(site: Site) -> None:
     assert data.registrations.until[0] - data.registrations.at[0] == pytest.approx(2e-6, abs=5e-7)
 
 
+def test_infinite_instants_are_far_ones(site: Site) -> None:
+    site.users(1)
+    site.event(5, start_time="infinity", created_at="-infinity", deleted_at="infinity")
+    site.event(6, created_at="infinity")
+    site.registration(1, 5, registered_at="-infinity", unregistered_at="infinity")
+    data, _ = load_dataset()
+    far = 100_000 * 365 * DAY.total_seconds()
+    assert (data.events.start > [far, 0]).all()
+    assert ((data.events.created < -far).tolist(), data.events.gone[0] > far) == (
+        [True, False],
+        True,
+    )
+    assert data.events.created[1] > far
+    assert data.registrations.at[0] < -far
+    assert data.registrations.until[0] > far
+
+
 def test_an_event_is_public_from_creation_or_publication_the_later(site: Site) -> None:
     created = NOON - 5 * DAY
     for number, publish_at in enumerate((None, created - DAY, created + DAY)):
