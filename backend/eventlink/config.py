@@ -8,6 +8,7 @@ import os
 import subprocess
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -35,9 +36,35 @@ class Settings(BaseSettings):
         pattern="^(auto|console|json)$",
         description="`console`, `json`, or `auto`: console on a terminal, else json.",
     )
+    environment: Literal["production", "development"] = Field(
+        default="production",
+        description="`production`, or `development`: serves with any `SECRET_KEY`.",
+    )
     secret_key: str = Field(
         default="",
-        description="Signs log-in tokens. Commands and scripts accept any value.",
+        description="Signs tokens and request ids; 32 characters or more to serve in production.",
+    )
+    recommendations_use_ml_cache: bool = Field(
+        default=True,
+        description="Serve the stored rankings; off: the heuristic answers everybody.",
+    )
+    recommendations_cache_max_age_seconds: float = Field(
+        default=36 * 3600,
+        gt=0,
+        description="Age from which a stored ranking is stale and the heuristic answers.",
+    )
+    task_queue_enabled: bool = Field(
+        default=True,
+        description="Whether the web may queue jobs and mark users for a refresh.",
+    )
+    recommendations_realtime_refresh_enabled: bool = Field(
+        default=True,
+        description="Refresh a user's ranking after what the user does.",
+    )
+    recommendations_realtime_refresh_min_interval_seconds: float = Field(
+        default=5,
+        ge=0,
+        description="Least time between two refreshes of one user.",
     )
 
 

@@ -105,3 +105,53 @@ class WorkerKilledError(EventLinkError):
     """A process that shared the work was killed from outside."""
 
     exit_code = 17
+
+
+class WeakSecretError(EventLinkError):
+    """SECRET_KEY is missing or too short to serve with."""
+
+    exit_code = 19
+
+
+class RefusedError(EventLinkError):
+    """What was asked is not allowed, not there, or in conflict with what is."""
+
+    exit_code = 20
+    status = 400
+    """The HTTP status that it is answered with."""
+
+
+class NotAuthenticatedError(RefusedError):
+    """No valid access token came with the request."""
+
+    status = 401
+
+
+class NotAllowedError(RefusedError):
+    """The user's role does not allow it."""
+
+    status = 403
+
+
+class NotFoundError(RefusedError):
+    """There is no such thing, or not for this user."""
+
+    status = 404
+
+
+class ConflictError(RefusedError):
+    """It contradicts what is stored: an address taken, an event full."""
+
+    status = 409
+
+
+class InvalidRequestError(RefusedError):
+    """The request's values make no sense together."""
+
+    status = 422
+
+
+class TooManyRequestsError(RefusedError):
+    """The user or the address asks too often."""
+
+    status = 429

@@ -14,6 +14,7 @@ from eventlink.cli import (
     interchange,
     migrate,
     recompute,
+    serve,
     show,
     simulate,
 )
@@ -39,6 +40,7 @@ app.command("export")(interchange.export)
 app.command("recompute")(recompute.recompute)
 app.command("evaluate")(evaluate.evaluate)
 app.command("show")(show.show)
+app.command("serve")(serve.serve)
 app.command("database")(database.database)
 
 

@@ -105,6 +105,8 @@ class User(Base):
     language: Mapped[str | None]
     is_active: Mapped[bool] = mapped_column(server_default=text("true"))
     created_at: Mapped[datetime | None] = mapped_column(server_default=func.now())
+    token_version: Mapped[int] = mapped_column(server_default=text("0"))
+    """Tokens carry it; a new password raises it, and older tokens are refused."""
 
 
 class Tag(Base):
@@ -154,6 +156,7 @@ class Event(Base):
             postgresql_where=text("status = 'published' AND deleted_at IS NULL"),
         ),
         Index(None, "owner_id"),
+        Index(None, "updated_at"),
     )
 
     id: Mapped[int] = mapped_column(Identity(), primary_key=True)
@@ -172,6 +175,8 @@ class Event(Base):
     publish_at: Mapped[datetime | None]
     created_at: Mapped[datetime | None] = mapped_column(server_default=func.now())
     deleted_at: Mapped[datetime | None]
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    """Kept by a trigger."""
 
 
 class EventTag(Base):
@@ -283,6 +288,9 @@ class EventInteraction(Base):
     dwell_seconds: Mapped[float | None] = mapped_column(REAL)
     client_id: Mapped[str | None]
     meta: Mapped[dict[str, Any] | None]
+    source: Mapped[str | None]
+    """Who made the shown list, ``cache`` or ``heuristic``, read from a ``request_id`` of ours."""
+    model_version: Mapped[str | None]
 
 
 class RecommenderModel(Base):
@@ -365,3 +373,40 @@ class RecommendationOverlay(Base):
     event_ids: Mapped[list[int]] = mapped_column(ARRAY(BigInteger))
     scores: Mapped[list[float]] = mapped_column(ARRAY(REAL))
     reasons: Mapped[list[str]] = mapped_column(ARRAY(Text))
+
+
+class RecommendationRefresh(Base):
+    """A user whose ranking is to be refreshed, or was.
+
+    Every mark raises ``sequence``; a refresh clears ``due_at`` only if the sequence is still the
+    one it began with, so that what a user does meanwhile is not lost.
+    """
+
+    __tablename__ = "recommendation_refreshes"
+    __table_args__ = (
+        Index(
+            "ix_recommendation_refreshes_due_at",
+            "due_at",
+            postgresql_where=text("due_at IS NOT NULL"),
+        ),
+    )
+
+    user_id: Mapped[int] = mapped_column(
+        ForeignKey("users.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+    sequence: Mapped[int]
+    due_at: Mapped[datetime | None]
+    claimed_until: Mapped[datetime | None]
+    refreshed_at: Mapped[datetime | None]
+    attempts: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
+
+
+class RateLimit(Base):
+    """A token bucket that all processes share. Not logged: a crash forgives everybody."""
+
+    __tablename__ = "rate_limits"
+    __table_args__ = ({"prefixes": ["UNLOGGED"]},)
+
+    bucket: Mapped[str] = mapped_column(primary_key=True)
+    tokens: Mapped[float]
+    updated_at: Mapped[datetime]

@@ -1,18 +1,23 @@
 """What integration tests may ask for: a simulated city in the test's own database."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 
 import numpy as np
 import psycopg
 import pytest
 import structlog
+from fastapi.testclient import TestClient
 from integration.sites import NOON, Site
 from psycopg import sql
 from sqlalchemy import create_engine
 
+from eventlink.config import settings
 from eventlink.importers.simulation import simulate_into_database
+from eventlink.main import create_app
 from eventlink.recsys.progress import silent
 from eventlink.recsys.simulation import SimulationOptions
+from eventlink.services.tokens import Claims, Kind, issue
 
 
 @pytest.fixture(autouse=True)
@@ -54,3 +59,32 @@ def city(server: str, database: str, city_template: str) -> Site:
                 sql.SQL(command).format(sql.Identifier(name), sql.Identifier(city_template))
             )
     return Site(database)
+
+
+SECRET = "a secret of the tests, long enough to sign with"  # noqa: S105 (signs nothing of worth)
+
+
+def _may_serve(patch: pytest.MonkeyPatch) -> None:
+    patch.setenv("ENVIRONMENT", "development")
+    patch.setenv("SECRET_KEY", SECRET)
+    settings.cache_clear()
+
+
+@pytest.fixture
+def client(database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
+    """The application, on the test's own database: the one of ``site`` or ``city``."""
+    del database
+    _may_serve(monkeypatch)
+    with TestClient(create_app()) as client:
+        yield client
+
+
+@pytest.fixture
+def sign_in() -> Callable[[int], dict[str, str]]:
+    """A function that turns a user's id into the headers of a logged-in request."""
+
+    def headers(user_id: int, token_version: int = 0) -> dict[str, str]:
+        token = issue(Claims(user_id, token_version), Kind.ACCESS, SECRET, datetime.now(UTC))
+        return {"Authorization": f"Bearer {token}"}
+
+    return headers

@@ -1,0 +1,32 @@
+"""``eventlink serve``."""
+
+from typing import Annotated
+
+import typer
+import uvicorn
+
+from eventlink.config import settings
+from eventlink.db.session import connection, require_migrations
+from eventlink.services.tokens import require_strong_secret
+
+
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8000,
+    workers: Annotated[int, typer.Option(help="Processes.")] = 1,
+) -> None:
+    """Serve the HTTP API."""
+    if settings().environment == "production":
+        require_strong_secret(settings().secret_key)
+    with connection() as conn:
+        require_migrations(conn)
+        uvicorn.run(
+            "eventlink.main:create_app",
+            factory=True,
+            host=host,
+            port=port,
+            workers=workers,
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=10,
+        )

@@ -1,0 +1,97 @@
+"""Tokens: who a request comes from, signed with SECRET_KEY (RFC 7519, HS256 and nothing else).
+
+What does not live here: passwords and roles (``services.accounts``); a role is read from the
+database at every request, so that a token cannot outlive it.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+import jwt
+
+from eventlink.errors import NotAuthenticatedError, WeakSecretError
+
+ALGORITHM = "HS256"
+LEAST_SECRET = 32
+"""Characters; HS256 wants a key as long as its hash (RFC 7518, 3.2)."""
+
+
+class Kind(StrEnum):
+    """What a token is good for; one kind is never taken for the other."""
+
+    ACCESS = "access"
+    REFRESH = "refresh"
+
+
+LIFETIMES = {Kind.ACCESS: timedelta(minutes=30), Kind.REFRESH: timedelta(days=30)}
+
+
+@dataclass(frozen=True)
+class Claims:
+    """What a valid token says."""
+
+    user_id: int
+    token_version: int
+    """Must be the user's; raising that one takes back all older tokens."""
+
+
+def issue(claims: Claims, kind: Kind, secret: str, now: datetime) -> str:
+    """Sign a token.
+
+    Args:
+        claims: What it says.
+        kind: What it is good for.
+        secret: ``SECRET_KEY``.
+        now: From when it is valid.
+    """
+    said = {
+        "sub": str(claims.user_id),
+        "ver": claims.token_version,
+        "typ": kind.value,
+        "iat": now,
+        "exp": now + LIFETIMES[kind],
+    }
+    return jwt.encode(said, secret, algorithm=ALGORITHM)
+
+
+def read(token: str, kind: Kind, secret: str) -> Claims:
+    """Check a token and return what it says.
+
+    Args:
+        token: As it came.
+        kind: The one that is wanted.
+        secret: ``SECRET_KEY``.
+
+    Raises:
+        NotAuthenticatedError: It is not one of ours, has expired, or is of another kind.
+    """
+    try:
+        said = jwt.decode(
+            token, secret, algorithms=[ALGORITHM], options={"require": ["sub", "exp", "typ", "ver"]}
+        )
+        if said["typ"] != kind:
+            raise NotAuthenticatedError(f"that is not a token for {kind}")
+        return Claims(int(said["sub"]), int(said["ver"]))
+    except jwt.ExpiredSignatureError as error:
+        raise NotAuthenticatedError("the token has expired; refresh it, or log in") from error
+    except (jwt.InvalidTokenError, ValueError) as error:
+        raise NotAuthenticatedError("the token is not valid; log in") from error
+
+
+def require_strong_secret(secret: str) -> None:
+    """Check that a secret may sign in production.
+
+    Raises:
+        WeakSecretError: It is too short, or one character over and over.
+    """
+    if len(secret) < LEAST_SECRET or len(set(secret)) < LEAST_SECRET // 4:
+        raise WeakSecretError(
+            f"SECRET_KEY must have at least {LEAST_SECRET} random characters to serve in"
+            " production; make one with: openssl rand -hex 32 (or set ENVIRONMENT=development)"
+        )
+
+
+def lifetime_seconds(kind: Kind) -> int:
+    """Return how long a token of a kind is valid."""
+    return int(LIFETIMES[kind].total_seconds())

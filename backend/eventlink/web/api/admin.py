@@ -1,0 +1,5 @@
+"""Routes of admin."""
+
+from fastapi import APIRouter
+
+router = APIRouter()

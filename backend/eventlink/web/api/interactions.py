@@ -1,0 +1,5 @@
+"""Routes of interactions."""
+
+from fastapi import APIRouter
+
+router = APIRouter()

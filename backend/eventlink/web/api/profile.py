@@ -1,0 +1,5 @@
+"""Routes of profile."""
+
+from fastapi import APIRouter
+
+router = APIRouter()

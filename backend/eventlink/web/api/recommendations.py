@@ -1,0 +1,5 @@
+"""Routes of recommendations."""
+
+from fastapi import APIRouter
+
+router = APIRouter()

@@ -1,0 +1,5 @@
+"""Routes of registrations."""
+
+from fastapi import APIRouter
+
+router = APIRouter()

@@ -1,0 +1,50 @@
+"""Errors as answers: each kind of the tree with its status, in the form FastAPI's own have.
+
+What does not live here: the kinds (``eventlink.errors``).
+"""
+
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+
+from eventlink.errors import (
+    DatabaseUnreachableError,
+    EventLinkError,
+    MigrationsMissingError,
+    RefusedError,
+    TooManyRequestsError,
+)
+
+
+class Problem(BaseModel):
+    """What went wrong, and what to do."""
+
+    detail: str
+
+
+def answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Document the statuses that a route may refuse with."""
+    return {status: {"model": Problem} for status in statuses}
+
+
+def install(app: FastAPI) -> None:
+    """Teach an application to answer with the error tree."""
+    app.add_exception_handler(EventLinkError, _answer)
+
+
+def _answer(_request: Request, error: Exception) -> JSONResponse:
+    headers = {}
+    if isinstance(error, RefusedError):
+        status = error.status
+        if status == 401:
+            headers["WWW-Authenticate"] = "Bearer"
+        if isinstance(error, TooManyRequestsError):
+            headers["Retry-After"] = "1"
+    elif isinstance(error, DatabaseUnreachableError | MigrationsMissingError):
+        # The text names the address; that is for the log, not for strangers.
+        return JSONResponse({"detail": "the database is not available; try again"}, 503)
+    else:
+        status = 400
+    return JSONResponse({"detail": str(error)}, status, headers)

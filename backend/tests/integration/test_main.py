@@ -1,0 +1,26 @@
+from collections.abc import Callable
+
+import pytest
+from fastapi.testclient import TestClient
+
+from eventlink.config import settings
+from eventlink.errors import WeakSecretError
+from eventlink.main import create_app
+
+
+@pytest.mark.parametrize("secret", ["", "short", "a" * 40])
+def test_production_does_not_start_with_a_weak_secret(
+    secret: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SECRET_KEY", secret)
+    monkeypatch.setenv("ENVIRONMENT", "production")
+    settings.cache_clear()
+    with pytest.raises(WeakSecretError, match="openssl rand"):
+        create_app()
+    settings.cache_clear()
+
+
+def test_an_unknown_path_is_not_found(
+    client: TestClient, sign_in: Callable[[int], dict[str, str]]
+) -> None:
+    assert client.get("/api/nothing", headers=sign_in(1)).status_code == 404
