@@ -66,6 +66,19 @@ class Settings(BaseSettings):
         ge=0,
         description="Least time between two refreshes of one user.",
     )
+    worker_heartbeat_seconds: float = Field(
+        default=10,
+        gt=0,
+        description="How often a worker says that it lives; after three misses its jobs are taken.",
+    )
+    recompute_schedule: str | None = Field(
+        default=None,
+        description="When the worker queues a recompute itself: a cron line in UTC.",
+    )
+    metrics_token: str = Field(
+        default="",
+        description="Bearer token that reads `/metrics`; unset: closed in production, else open.",
+    )
 
 
 @cache

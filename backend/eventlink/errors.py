@@ -107,6 +107,12 @@ class WorkerKilledError(EventLinkError):
     exit_code = 17
 
 
+class AttemptLostError(EventLinkError):
+    """The job was cancelled, or another worker took it over."""
+
+    exit_code = 18
+
+
 class WeakSecretError(EventLinkError):
     """SECRET_KEY is missing or too short to serve with."""
 

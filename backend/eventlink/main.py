@@ -3,6 +3,7 @@
 What does not live here: any route.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -12,7 +13,7 @@ from psycopg_pool import AsyncConnectionPool
 from eventlink.config import settings
 from eventlink.db.session import libpq_url
 from eventlink.services.tokens import require_strong_secret
-from eventlink.web import errors, health
+from eventlink.web import errors, health, telemetry
 from eventlink.web.api import (
     admin,
     auth,
@@ -22,7 +23,10 @@ from eventlink.web.api import (
     recommendations,
     registrations,
 )
+from eventlink.web.requests import TURNS
 
+LARGEST_BODY = 1024 * 1024
+"""Bytes that a request may carry; more is answered with 413."""
 POOL_SIZE = 8
 """Connections a process for the two asynchronous routes; more than cores help nobody."""
 
@@ -40,6 +44,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     )
     await pool.open(wait=False)
     app.state.pool = pool
+    app.state.turns = asyncio.Semaphore(TURNS)
     try:
         yield
     finally:
@@ -58,16 +63,19 @@ def create_app() -> FastAPI:
         title="Event Link",
         description="The event recommender that lives in the Postgres you already have.",
         lifespan=lifespan,
+        max_body_size=LARGEST_BODY,
     )
     errors.install(app)
+    telemetry.install(app)
     app.include_router(health.router)
+    # A request's path is compared with one route after the other: the two of every page first.
     for nouns in (
+        recommendations,
+        interactions,
         auth,
         profile,
         events,
         registrations,
-        recommendations,
-        interactions,
         admin,
     ):
         app.include_router(nouns.router, prefix="/api")

@@ -1,5 +1,7 @@
 """``eventlink serve``."""
 
+import os
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
@@ -18,8 +20,13 @@ def serve(
     """Serve the HTTP API."""
     if settings().environment == "production":
         require_strong_secret(settings().secret_key)
-    with connection() as conn:
+    with connection() as conn, TemporaryDirectory(prefix="eventlink-metrics-") as folder:
         require_migrations(conn)
+        if workers > 1:  # whichever process answers /metrics adds up the figures of all
+            os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", folder)
+        typer.echo(
+            f"listening on http://{host}:{port}, described at /docs; stop with Ctrl-C", err=True
+        )
         uvicorn.run(
             "eventlink.main:create_app",
             factory=True,

@@ -13,6 +13,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Connection, Engine, create_engine, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from eventlink.config import PROJECT_ROOT, settings
 from eventlink.db.embedded import embedded_url
@@ -113,6 +114,8 @@ def connection() -> Iterator[Connection]:
     """
     try:
         conn = engine().connect()
+    except PoolTimeoutError as error:
+        raise DatabaseUnreachableError("no connection came free; try again") from error
     except DBAPIError as error:
         raise DatabaseUnreachableError(
             f"no connection to {_plain(engine().url).render_as_string()}: {_reason(error)};"

@@ -329,6 +329,8 @@ class RecommendationGeneration(Base):
     generated_at: Mapped[datetime]
     reason_names: Mapped[list[str]] = mapped_column(ARRAY(Text))
     user_count: Mapped[int | None]
+    meta: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
+    """The rules that made the lists, and which events' seats were scarce."""
 
 
 class RecommendationServing(Base):
@@ -410,3 +412,40 @@ class RateLimit(Base):
     bucket: Mapped[str] = mapped_column(primary_key=True)
     tokens: Mapped[float]
     updated_at: Mapped[datetime]
+
+
+class JobProgress(Base):
+    """How far a job is, or why it failed. Rows of jobs that are gone are pruned with them.
+
+    The jobs themselves are in Procrastinate's tables, which its own migrations make.
+    """
+
+    __tablename__ = "job_progress"
+
+    job_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    phase: Mapped[str | None]
+    done: Mapped[float | None] = mapped_column(REAL)
+    error: Mapped[str | None]
+    updated_at: Mapped[datetime]
+
+
+class RecommendationExploration(Base):
+    """An event that was drawn for a place of a user's ranking, and the chance of that draw.
+
+    Kept beyond its ranking, so that what came of it can be weighed by 1 / propensity. Rankings of
+    which nothing was drawn have no rows.
+    """
+
+    __tablename__ = "recommendation_explorations"
+    __table_args__ = (
+        CheckConstraint("propensity > 0 AND propensity < 1", name="propensity"),
+        Index(None, "event_id"),
+        Index(None, "generated_at"),
+    )
+
+    user_id: Mapped[int] = _user_key(primary=True)
+    generated_at: Mapped[datetime] = mapped_column(primary_key=True)
+    event_id: Mapped[int] = _event_key(primary=True)
+    model_version: Mapped[str]
+    rank: Mapped[int] = mapped_column(SmallInteger)
+    propensity: Mapped[float] = mapped_column(REAL)

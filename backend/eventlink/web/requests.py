@@ -8,21 +8,30 @@ recommendations and interactions, are coroutines on a pool of psycopg connection
 object between the row and the answer.
 """
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import psycopg
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from psycopg.errors import ForeignKeyViolation
 from psycopg_pool import AsyncConnectionPool
 from sqlalchemy import Connection
+from sqlalchemy.exc import IntegrityError
 
 from eventlink.config import settings
-from eventlink.db.accounts import Account, account
+from eventlink.db.accounts import Account
 from eventlink.db.session import transaction
-from eventlink.errors import NotAllowedError, NotAuthenticatedError
+from eventlink.errors import DatabaseUnreachableError, NotAllowedError, NotAuthenticatedError
+from eventlink.services.accounts import authenticated
 from eventlink.services.tokens import Claims, Kind, read
+
+TURNS = 12
+"""Plain requests at a time that hold a connection; fewer than the engine has."""
+PATIENCE = 10
+"""Seconds that a request waits for its turn."""
 
 Row: TypeAlias = tuple[object, ...]
 Pool: TypeAlias = AsyncConnectionPool[psycopg.AsyncConnection[Row]]
@@ -30,21 +39,52 @@ Pool: TypeAlias = AsyncConnectionPool[psycopg.AsyncConnection[Row]]
 bearer = HTTPBearer(auto_error=False, description="An access token from POST /api/auth/login")
 
 
-def _now() -> datetime:
+async def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def _transaction() -> Iterator[Connection]:
-    with transaction() as conn:
-        yield conn
+async def _turn(request: Request) -> AsyncIterator[None]:
+    """Wait until a connection is free, here where waiting costs no thread.
+
+    A plain function's transaction begins, works and is committed in three visits to a pool of
+    threads. If all threads waited for a connection, those who have one could not go on.
+
+    Raises:
+        DatabaseUnreachableError: None came free.
+    """
+    turns: asyncio.Semaphore = request.app.state.turns
+    try:
+        await asyncio.wait_for(turns.acquire(), PATIENCE)
+    except TimeoutError as error:
+        raise DatabaseUnreachableError("no connection came free; try again") from error
+    try:
+        yield
+    finally:
+        turns.release()
 
 
-def _pool(request: Request) -> Pool:
+Turn = Depends(_turn, scope="function")
+"""What a plain function depends on whose service opens transactions of its own."""
+
+
+def _transaction(_turn: Annotated[None, Turn]) -> Iterator[Connection]:
+    try:
+        with transaction() as conn:
+            yield conn
+    except IntegrityError as error:
+        # Of all that a row refers to only users are deleted.
+        if isinstance(error.orig, ForeignKeyViolation):
+            raise NotAuthenticatedError("the account was erased meanwhile") from error
+        raise
+
+
+async def _pool(request: Request) -> Pool:
     pool: Pool = request.app.state.pool
     return pool
 
 
-def _claims(
+async def _claims(
+    request: Request,
     credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
 ) -> Claims | None:
     """Read the access token; None where none came.
@@ -54,7 +94,9 @@ def _claims(
     """
     if credentials is None:
         return None
-    return read(credentials.credentials, Kind.ACCESS, settings().secret_key)
+    claims = read(credentials.credentials, Kind.ACCESS, settings().secret_key)
+    request.scope["user_id"] = claims.user_id  # for the log
+    return claims
 
 
 Now = Annotated[datetime, Depends(_now)]
@@ -68,22 +110,27 @@ MaybeClaims = Annotated[Claims | None, Depends(_claims)]
 def _current(conn: Transaction, claims: MaybeClaims) -> Account:
     if claims is None:
         raise NotAuthenticatedError("log in and send the access token as Authorization: Bearer …")
-    found = account(conn, claims.user_id)
-    if found is None or not found.is_active or found.token_version != claims.token_version:
-        raise NotAuthenticatedError("the token is no longer valid; log in")
-    return found
+    return authenticated(conn, claims)
 
 
+def _maybe_current(conn: Transaction, claims: MaybeClaims) -> Account | None:
+    return None if claims is None else authenticated(conn, claims)
+
+
+MaybeUser = Annotated[Account | None, Depends(_maybe_current)]
+"""None where no token came; one that came must be valid."""
+ANONYMOUS_TOO: dict[str, Any] = {"security": [{}]}
+"""As ``openapi_extra`` it describes a route that also answers without a token."""
 CurrentUser = Annotated[Account, Depends(_current)]
 
 
-def _organizer(user: CurrentUser) -> Account:
+async def _organizer(user: CurrentUser) -> Account:
     if user.role not in {"organizer", "admin"}:
         raise NotAllowedError("only organizers may do this")
     return user
 
 
-def _admin(user: CurrentUser) -> Account:
+async def _admin(user: CurrentUser) -> Account:
     if user.role != "admin":
         raise NotAllowedError("only administrators may do this")
     return user

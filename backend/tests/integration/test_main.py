@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from fastapi.testclient import TestClient
@@ -24,3 +24,13 @@ def test_an_unknown_path_is_not_found(
     client: TestClient, sign_in: Callable[[int], dict[str, str]]
 ) -> None:
     assert client.get("/api/nothing", headers=sign_in(1)).status_code == 404
+
+
+def test_a_body_without_end_is_refused(client: TestClient) -> None:
+    def endless() -> Iterator[bytes]:
+        yield b'{"email": "'
+        for _ in range(40):
+            yield b"a" * 65536
+        yield b'"}'
+
+    assert client.post("/api/auth/login", content=endless()).status_code == 413
