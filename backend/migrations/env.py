@@ -7,10 +7,15 @@ from alembic import context
 from eventlink.db.session import connection
 from eventlink.db.tables import Base
 
+NOT_OURS = ("recommendation_lists_", "procrastinate_")
+
 
 def include_object(_object: Any, name: str | None, kind: str, *_: Any) -> bool:
-    """Leave out the partitions of recommendation_lists: each publish makes one."""
-    return not (kind == "table" and (name or "").startswith("recommendation_lists_"))
+    """Leave out the partitions of recommendation_lists, as each publish makes one, and the queue.
+
+    The queue's tables are Procrastinate's, whose own migrations make them.
+    """
+    return not (kind == "table" and (name or "").startswith(NOT_OURS))
 
 
 def run() -> None:

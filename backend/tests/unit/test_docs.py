@@ -19,6 +19,7 @@ DOCS = [
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 SCRIPTS = {
     "backend/scripts/recompute_recommendations_ml.py": "recompute",
+    "backend/scripts/enqueue_scheduled_jobs.py": "enqueue",
 }
 TARGETS = re.findall(r"^([a-z]+):.*## ", (PROJECT_ROOT / "Makefile").read_text(), re.MULTILINE)
 

@@ -1,0 +1,75 @@
+"""``eventlink enqueue``."""
+
+from typing import Annotated
+
+import typer
+
+from eventlink.cli.rules import (
+    CollapseSeries,
+    DemoteOverlaps,
+    ExploreSlots,
+    Head,
+    PerOrganizer,
+    SeatStrength,
+)
+from eventlink.db.session import connection, require_migrations
+from eventlink.errors import InvalidOptionError
+from eventlink.recsys.gate import Activate
+from eventlink.recsys.options import TrainOptions
+from eventlink.services.jobs import Retrain, enqueue_retrain
+
+DEFAULTS = Retrain()
+OPTIONS = DEFAULTS.options
+
+
+def enqueue(
+    retrain_ml: Annotated[
+        bool, typer.Option("--retrain-ml", help="Queue a recompute of everybody's ranking.")
+    ] = False,
+    top_n: Annotated[int, typer.Option(help="Events to store for each user.")] = OPTIONS.top_n,
+    epochs: Annotated[int, typer.Option(help="Passes over the examples.")] = OPTIONS.epochs,
+    lr: Annotated[float, typer.Option(help="Step size of the training.")] = OPTIONS.lr,
+    l2: Annotated[float, typer.Option(help="Strength of the L2 penalty.")] = OPTIONS.l2,
+    model: Annotated[str, typer.Option(help="Rung of the ladder.")] = OPTIONS.model,
+    head: Head = OPTIONS.head,
+    per_organizer: PerOrganizer = OPTIONS.per_organizer,
+    collapse_series: CollapseSeries = OPTIONS.collapse_series,
+    demote_overlaps: DemoteOverlaps = OPTIONS.demote_overlaps,
+    explore_slots: ExploreSlots = OPTIONS.explore_slots,
+    seat_strength: SeatStrength = OPTIONS.seat_strength,
+    skip_training: Annotated[
+        bool, typer.Option("--skip-training", help="Score with the active model.")
+    ] = DEFAULTS.skip_training,
+    seed: Annotated[int, typer.Option(help="Of all random draws.")] = OPTIONS.seed,
+    folds: Annotated[
+        int, typer.Option(help="Days to evaluate on; 0 turns the evaluation off.")
+    ] = DEFAULTS.folds,
+    activate: Annotated[
+        Activate, typer.Option(help="When the new model takes the active one's place.")
+    ] = DEFAULTS.activate,
+) -> None:
+    """Queue a recompute for the worker, unless one is queued or running."""
+    if not retrain_ml:
+        raise InvalidOptionError("say what to queue: eventlink enqueue --retrain-ml")
+    options = TrainOptions(
+        epochs=epochs,
+        lr=lr,
+        l2=l2,
+        top_n=top_n,
+        seed=seed,
+        model=model,
+        head=head,
+        per_organizer=per_organizer,
+        collapse_series=collapse_series,
+        demote_overlaps=demote_overlaps,
+        explore_slots=explore_slots,
+        seat_strength=seat_strength,
+    )
+    retrain = Retrain(options, skip_training=skip_training, folds=folds, activate=activate)
+    with connection() as conn, conn.begin():
+        require_migrations(conn)
+        job = enqueue_retrain(conn, retrain)
+    if job.created:
+        typer.echo(f"queued job {job.job_id}")
+    else:
+        typer.echo(f"already queued or running: job {job.job_id}")

@@ -1,0 +1,220 @@
+"""What each type of job does, and the boundary at which a job's errors end.
+
+What does not live here: the use cases themselves (``services``), and the queue (``queue``).
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, Protocol
+
+import structlog
+from procrastinate import App, JobContext, RetryDecision
+from procrastinate.exceptions import JobAborted
+from procrastinate.job_context import AbortReason
+from procrastinate.jobs import Job
+from procrastinate.middleware import AsyncCallNext
+from procrastinate.retry import BaseRetryStrategy
+from procrastinate.worker import Worker
+
+from eventlink.db import attempts
+from eventlink.db.jobs import RECOMPUTE, REFRESH, REFRESH_QUEUE, TRAINING_QUEUE
+from eventlink.errors import AttemptLostError
+from eventlink.services.jobs import MOST_ATTEMPTS
+from eventlink.worker.queue import OUTAGES, attempt_of, in_transaction
+from eventlink.worker.timing import RECONNECT_EVERY
+from eventlink.worker.training import COMMAND, TrainingError, train
+
+log = structlog.get_logger()
+
+LONGEST_REFRESH_BACKOFF = 60.0
+"""Seconds that a refresh which keeps failing waits: each failure leaves a row to look at."""
+
+
+class RefreshesDue(Protocol):
+    """Who re-ranks the users that are due; ``services.refresh.Refresher``."""
+
+    def refresh_due(self, now: datetime) -> int:
+        """Re-rank some of the users due at ``now`` and return how many; 0 if none is left."""
+
+
+class HandedBackError(Exception):
+    """The worker stops, and gives a job back that another one can begin again at once."""
+
+
+class Recompute:
+    """The handler of ``recompute_recommendations_ml``.
+
+    Args:
+        command: What to start for a training.
+    """
+
+    def __init__(self, command: tuple[str, ...] = COMMAND) -> None:
+        self._command = command
+
+    async def run(
+        self, context: JobContext, request: dict[str, Any] | None = None, timestamp: int = 0
+    ) -> None:
+        """Train and publish in a child process, and store how far it is.
+
+        Args:
+            context: Procrastinate's.
+            request: The payload; None is the usual recompute.
+            timestamp: When a scheduled job was due.
+        """
+        del timestamp
+        attempt = attempt_of(context.job)
+
+        async def store(phase: str, done: float) -> None:
+            record = partial(attempts.record_progress, attempt=attempt, phase=phase, done=done)
+            try:
+                await in_transaction(record)
+            except OUTAGES as error:
+                log.warning("progress not stored", error=str(error))
+            except AttemptLostError:
+                # Once it has published, its job has ended; it only tidies up.
+                if not await in_transaction(partial(attempts.has_succeeded, attempt=attempt)):
+                    raise
+
+        result = await train(attempt, request or {}, store, self._command)
+        log.info("recomputed", **result)
+
+
+class Refresh:
+    """The handler of ``refresh_user_recommendations_ml``, in one thread that keeps all warm.
+
+    Args:
+        make: Makes what re-ranks, in that thread, when the first job comes.
+    """
+
+    def __init__(self, make: Callable[[], RefreshesDue]) -> None:
+        self._make = make
+        self._refresher: RefreshesDue | None = None
+        self._thread = ThreadPoolExecutor(1, "refresh")
+        self._stop = threading.Event()
+        self._failures = 0
+
+    def stop(self) -> None:
+        """Stop after the batch that is being re-ranked."""
+        self._stop.set()
+
+    async def run(self, context: JobContext) -> None:
+        """Re-rank until nobody is due.
+
+        Raises:
+            HandedBackError: Told to stop before that.
+        """
+        del context
+        drain = asyncio.get_running_loop().run_in_executor(self._thread, self._drain)
+        try:
+            drained = await asyncio.shield(drain)
+        except asyncio.CancelledError:
+            self._stop.set()
+            # A batch takes milliseconds, and one runs at a time.
+            await asyncio.gather(drain, return_exceptions=True)
+            self._stop.clear()
+            raise
+        except OUTAGES:
+            self._refresher = None
+            await asyncio.sleep(RECONNECT_EVERY)
+            raise
+        except Exception:
+            # Who was due stays so, and is found by the next job. It may be what is kept warm that
+            # is broken.
+            self._refresher = None
+            await asyncio.sleep(min(2.0**self._failures, LONGEST_REFRESH_BACKOFF))
+            self._failures += 1
+            raise
+        self._failures = 0
+        if not drained:
+            raise HandedBackError
+
+    def _drain(self) -> bool:
+        """Re-rank and tell whether nobody is left."""
+        if self._refresher is None:
+            self._refresher = self._make()
+        while not self._stop.is_set():
+            if not self._refresher.refresh_due(datetime.now(UTC)):
+                return True
+        return False
+
+
+async def boundary(call_next: AsyncCallNext, context: JobContext, worker: Worker) -> Any:
+    """Run a job: name it in the log, tell and store why it failed, and tell cancelled from stopped.
+
+    The only place where every error ends.
+    """
+    del worker
+    job = context.job
+    names = {"job_id": job.id, "job_type": job.task_name, "attempt": job.attempts + 1}
+    with structlog.contextvars.bound_contextvars(**names):
+        if job.task_name != REFRESH:  # there are many
+            log.info("job started")
+        try:
+            return await call_next()
+        except asyncio.CancelledError as cancelled:
+            if context.abort_reason() is AbortReason.SHUTDOWN:
+                raise HandedBackError from cancelled
+            raise JobAborted from cancelled
+        except HandedBackError:
+            raise
+        except AttemptLostError as error:
+            log.warning("attempt lost", error=str(error))
+            raise
+        except (TrainingError, *OUTAGES) as error:
+            await _failed(job, str(error))
+            raise
+        except Exception as error:
+            log.exception("a job's handler failed")
+            await _failed(job, f"{type(error).__name__}: {error}")
+            raise
+
+
+async def _failed(job: Job, error: str) -> None:
+    log.error("attempt failed", error=error)
+    try:
+        await in_transaction(
+            partial(attempts.record_error, job_id=attempt_of(job).job_id, error=error)
+        )
+    except OUTAGES as away:
+        log.warning("the error was not stored", error=str(away))
+
+
+class TryAgain(BaseRetryStrategy):
+    """Try a recompute again unless it is hopeless, was lost, or was tried often enough."""
+
+    def get_retry_decision(self, *, exception: BaseException, job: Job) -> RetryDecision | None:
+        """Decide; the manager knows how long to wait."""
+        if isinstance(exception, HandedBackError):
+            return RetryDecision(retry_at=datetime.now(UTC))
+        hopeless = isinstance(exception, TrainingError) and exception.hopeless
+        if hopeless or isinstance(exception, AttemptLostError) or job.attempts + 1 >= MOST_ATTEMPTS:
+            return None
+        return RetryDecision()
+
+
+class HandBackOnly(BaseRetryStrategy):
+    """Never try a refresh again: users who stay due are found by the next one."""
+
+    def get_retry_decision(self, *, exception: BaseException, job: Job) -> RetryDecision | None:
+        """Decide."""
+        del job
+        if isinstance(exception, HandedBackError):
+            return RetryDecision(retry_at=datetime.now(UTC))
+        return None
+
+
+def register(app: App, recompute: Recompute, refresh: Refresh) -> None:
+    """Tell Procrastinate which handler a type of job has.
+
+    Neither has a lock: the database allows one recompute, and a second refresh finds nobody due.
+    """
+    app.task(name=RECOMPUTE, queue=TRAINING_QUEUE, retry=TryAgain(), pass_context=True)(
+        recompute.run
+    )
+    app.task(name=REFRESH, queue=REFRESH_QUEUE, retry=HandBackOnly(), pass_context=True)(
+        refresh.run
+    )

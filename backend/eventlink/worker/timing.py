@@ -1,0 +1,44 @@
+"""How long the worker waits for what, each with its reason.
+
+What does not live here: how often a job is tried, and how long it is kept (``services.jobs``).
+"""
+
+from dataclasses import dataclass
+
+FETCH_EVERY = 0.5
+"""Seconds between looks at the queue. New jobs are notified of; this is for those whose time has
+come, and the longest that a throttled refresh waits."""
+CANCEL_EVERY = 2.0
+"""Seconds between looks for jobs to cancel, for when the notification was missed."""
+RECONNECT_EVERY = 1.0
+"""Seconds between attempts to reach a server that is gone."""
+SWEEP_EVERY = 5.0
+"""Seconds between looks for late refreshes: how late one is whose wake was lost."""
+PRUNE_EVERY = 3600.0
+"""Seconds between deletions of jobs that ended long ago."""
+PROGRESS_EVERY = 0.5
+"""Seconds between two reports of a training in the same phase."""
+
+STOP_WITHIN = 5.0
+"""Seconds that a running job gets to finish when the worker is told to stop: docker waits 10
+before it kills, and a training that takes minutes is better begun again at once elsewhere."""
+HAND_BACK_WITHIN = 3.0
+"""Seconds that giving jobs back may take after that."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What follows from how often a worker tells that it lives."""
+
+    heartbeat: float
+    """Seconds between two heartbeats."""
+
+    @property
+    def patience(self) -> float:
+        """Seconds without a heartbeat after which a worker is gone: three missed in a row."""
+        return 3 * self.heartbeat
+
+    @property
+    def backoff(self) -> float:
+        """Seconds until a job's second attempt."""
+        return self.heartbeat

