@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from eventlink.recsys.dataset import Ints
-from eventlink.recsys.snapshot import Dense
+from eventlink.recsys.matrices import Dense
 
 HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 TRAILER = b"\xff\xff"

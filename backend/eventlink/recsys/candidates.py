@@ -3,28 +3,44 @@
 What does not live here: the model's own scores, and who may be shown what (``recsys.ranking``).
 """
 
-import numpy as np
-from scipy import sparse
+from collections.abc import Callable
+from copy import copy
+from dataclasses import replace
+from functools import cached_property
 
-from eventlink.recsys.dataset import Ints
+import numpy as np
+import numpy.typing as npt
+
+from eventlink.recsys.dataset import Bools, Floats, Ints, Users, empty_dataset
 from eventlink.recsys.features import Features
-from eventlink.recsys.geography import distances, unit_vectors
+from eventlink.recsys.features.affinity import log1p
+from eventlink.recsys.matrices import Dense, Matrix, ones, scale_columns
 from eventlink.recsys.models import Model
-from eventlink.recsys.snapshot import Dense, Matrix, Pairs, Snapshot, incidence
+from eventlink.recsys.parallel import in_processes
+from eventlink.recsys.persons import Persons
+from eventlink.recsys.selection import largest
+from eventlink.recsys.snapshot import Pairs, Snapshot
 
 SAMPLE_USERS = 256
-CANDIDATES = 400
+CANDIDATES = 300
 """Events a user that are scored in full; with no more live ones than this, all are."""
+SPARE = 1.5
+"""Times as many events of a neighbourhood are looked at before ties are added."""
+MOST_CITIES = 256
+"""Users without a home are told apart by city, so many cities at most."""
+PEOPLE_A_PIECE = 16
+"""Who are scored on all columns at a time, which bounds memory."""
 
 
 class Candidates:
     """A cheap stand-in for the model, fitted to the model's own scores at this instant.
 
-    The stand-in is linear in a few quantities that come from sparse products or one small matrix
-    product: ties to the organizer, co-registrations, tags and distance. Its weights, and a level
-    for every event (one for users with a past, one for those without), are the least-squares fit
-    to the model's log-odds on a sample of users; events are fixed effects. So whatever the model
-    is, and whatever it found important, the stand-in follows it.
+    What the model says to a newcomer depends on little more than where that person lives. So it is
+    asked once for each neighbourhood, about a newcomer in the middle of it. The stand-in adds, for
+    each user, ties that come from sparse products: an inner product of what the user did and what
+    belongs to the event. Weights of the ties, and a level for every event (one for users with a
+    past, one for those without), are the least-squares fit to the model's log-odds on a sample of
+    users. So whatever the model is, and whatever it found important, the stand-in follows it.
 
     Args:
         snapshot: The instant to rank at.
@@ -49,39 +65,44 @@ class Candidates:
         self.everything = self.size == self.snapshot.n_columns
         if self.everything:
             return
-        self.ties = _Ties(self.snapshot)
+        features.of_crowd()
+        self.ties = _Ties(snapshot, features)
+        self.newcomers = _Newcomers(snapshot, features, model, users)
         chosen = rng.choice(users, min(SAMPLE_USERS, len(users)), replace=False)
         self._fit(features, model, np.sort(chosen))
 
     def _fit(self, features: Features, model: Model, users: Ints) -> None:
-        n = self.snapshot.n_columns
-        x = features.matrix(Pairs.every(users, n))
-        margins = model.margin(x).reshape(len(users), n)
-        quick = self.ties.of(users)
-        new = self.snapshot.history[users] == 0
-        within = np.zeros((len(quick), len(quick)))
-        towards = np.zeros(len(quick))
-        groups = [group for group in (new, ~new) if group.any()]
+        s = self.snapshot
+        margins = _margins(features, model, s, users)
+        margins -= self.newcomers.table[self.newcomers.of(s, users)]
+        parts = [part.toarray() for part in self.ties.of(s, users)]
+        new = s.history[users] == 0
+        within = np.zeros((len(parts), len(parts)))
+        towards = np.zeros(len(parts))
+        groups = [group for group in (~new, new) if group.any()]
         for group in groups:
             target = margins[group] - margins[group].mean(axis=0)
-            parts = [part[group] - part[group].mean(axis=0) for part in quick]
-            for i, part in enumerate(parts):
+            centred = [part[group] - part[group].mean(axis=0) for part in parts]
+            for i, part in enumerate(centred):
                 towards[i] += float((part * target).sum())
-                within[i] += [float((part * other).sum()) for other in parts]
-        ridge = 1e-3 * np.trace(within) / len(quick) + 1e-6
-        self.slopes = np.linalg.solve(within + ridge * np.eye(len(quick)), towards)
-        rest = margins - sum(slope * part for slope, part in zip(self.slopes, quick, strict=True))
+                within[i] += [float((part * other).sum()) for other in centred]
+        ridge = 1e-3 * np.trace(within) / len(parts) + 1e-6
+        self.slopes = np.linalg.solve(within + ridge * np.eye(len(parts)), towards)
+        for slope, part in zip(self.slopes, parts, strict=True):
+            margins -= np.float32(slope) * part
         self.level = np.stack(
-            [(rest[group] if group.any() else rest).mean(axis=0) for group in (~new, new)]
-        ).astype(np.float32)
+            [(margins[group] if group.any() else margins).mean(axis=0) for group in (~new, new)]
+        )
+        self.error = float((margins - self.level[new.astype(np.intp)]).std())
+        """How far the stand-in is from the model, a standard deviation of log-odds."""
 
-    def of(self, users: Ints, allowed: Dense) -> Ints:
+    def of(self, who: Persons, users: Ints, banned: Bools) -> Ints:
         """Choose the candidates of some users.
 
         Args:
-            users: Indices of users, shape (n,).
-            allowed: 0 where the user may be shown the event, ``-inf`` where not, shape
-                (n, n_columns).
+            who: Whose rows.
+            users: Indices of users of these, shape (n,).
+            banned: True where the user may not be shown the event, shape (n, n_columns).
 
         Returns:
             Columns, ascending in each row, shape (n, size).
@@ -89,50 +110,197 @@ class Candidates:
         n = self.snapshot.n_columns
         if self.everything:
             return np.tile(np.arange(n, dtype=np.int32), (len(users), 1))
-        new = (self.snapshot.history[users] == 0).astype(int)
-        quick = self.level[new] + allowed
-        for slope, part in zip(self.slopes, self.ties.of(users), strict=True):
-            quick += np.float32(slope) * part
-        best = np.argpartition(-quick, self.size - 1, axis=1)[:, : self.size]
-        return np.sort(best, axis=1).astype(np.int32)
+        group, new = self.newcomers.of(who, users), (who.history[users] == 0).astype(np.intp)
+        quick = self.newcomers.table[group]
+        quick += self.level[new]
+        for part in self.ties.total(who, users, self.slopes):
+            quick.ravel()[_flat(part)] += part.data
+        np.putmask(quick, banned, np.float32(-np.inf))
+        return _largest_above(quick, self.least[new, group], self.size)
+
+    def margins_of(self, columns: Ints) -> Callable[[Persons, Ints], Dense]:
+        """Prepare to imitate the model's log-odds for a few columns and very many users.
+
+        Only for where not everything is a candidate.
+
+        Args:
+            columns: Places in ``Snapshot.columns``.
+
+        Returns:
+            A function of persons and indices of users of these, whose result has the shape
+            (number of users, number of columns).
+        """
+        ties = self.ties.narrowed(columns)
+        table, level = self.newcomers.table[:, columns], self.level[:, columns]
+
+        def margins(who: Persons, users: Ints) -> Dense:
+            new = (who.history[users] == 0).astype(np.intp)
+            quick: Dense = table[self.newcomers.of(who, users)] + level[new]
+            for slope, part in zip(self.slopes, ties.of(who, users), strict=True):
+                quick += np.float32(slope) * part.toarray()
+            return quick
+
+        return margins
+
+    @cached_property
+    def least(self) -> Dense:
+        """For users with a past and without one, by neighbourhood: what is hardly worth a look."""
+        table, spare = self.newcomers.table, self.snapshot.n_columns - int(SPARE * self.size)
+        if spare <= 0:
+            return np.full((2, len(table)), -np.inf, np.float32)
+        pieces = [
+            [np.partition(row + level, spare)[spare] for row in table] for level in self.level
+        ]
+        return np.array(pieces, np.float32)
+
+
+class _Newcomers:
+    """What the model says to a person without any past, by neighbourhood.
+
+    A neighbourhood is a cell of homes; for those without a home it is the city, or nothing.
+    """
+
+    def __init__(self, s: Snapshot, features: Features, model: Model, users: Ints) -> None:
+        everybody = s.data.users
+        self.cells = features.place.cells
+        cell = self.cells.of(everybody.lat[users], everybody.lon[users])
+        city = everybody.city[users]
+        cities, number = np.unique(city[(cell < 0) & (city >= 0)], return_counts=True)
+        self.cities = np.sort(cities[np.argsort(-number, kind="stable")[:MOST_CITIES]])
+        self.known_cells, first = np.unique(cell[cell >= 0], return_index=True)
+        x, y, z = self.cells.centre[self.known_cells].T.astype(np.float64)
+        lat, lon = np.degrees(np.arcsin(z)), np.degrees(np.arctan2(y, x))
+        homeless = np.full(len(self.cities) + 1, np.nan)
+        residents = Users(
+            lat=np.concatenate([lat, homeless]),
+            lon=np.concatenate([lon, homeless]),
+            city=np.concatenate([city[cell >= 0][first], self.cities, [-1]]).astype(np.int32),
+            rankable=np.ones(len(lat) + len(homeless), bool),
+        )
+        nobody = replace(
+            empty_dataset(),
+            users=residents,
+            events=s.data.events,
+            event_tags=s.data.event_tags,
+            n_organizers=s.data.n_organizers,
+            n_tags=s.data.n_tags,
+            n_categories=s.data.n_categories,
+            n_venues=s.data.n_venues,
+        )
+        people = np.arange(len(residents), dtype=np.int32)
+        self.table = _margins(features, model, s, people, Persons(nobody, s.as_of))
+        """Log-odds, shape (number of neighbourhoods, n_columns)."""
+
+    def of(self, who: Persons, users: Ints) -> npt.NDArray[np.intp]:
+        """Find the neighbourhoods of users, as rows of the table, shape (n,)."""
+        data = who.data.users
+        cell = self.cells.of(data.lat[users], data.lon[users])
+        by_cell, in_cell = _place(self.known_cells, cell)
+        by_city, in_city = _place(self.cities, data.city[users])
+        elsewhere = np.where(in_city, len(self.known_cells) + by_city, len(self.table) - 1)
+        return np.where(in_cell, by_cell, elsewhere)
 
 
 class _Ties:
-    """The quantities of the stand-in, as dense arrays of users × columns."""
+    """The quantities of the stand-in beside the neighbourhood: sparse users × columns."""
 
-    def __init__(self, s: Snapshot) -> None:
-        self.s = s
-        data = s.data
-        self.organizer = s.organizer
-        by_organizer = incidence(data.events.organizer, data.n_organizers)
-        self.with_organizer = [
-            s.registered @ by_organizer,
-            s.engagement @ by_organizer,
-            _ones(data.follows.user, data.follows.organizer, (data.n_users, data.n_organizers)),
+    def __init__(self, s: Snapshot, features: Features) -> None:
+        self.by_organizer, self.idf = s.event_organizers, features.topics.idf
+        self.organizers, self.tags = s.organizers_to_columns, features.topics.tags_to_columns
+        self.cosine = features.people.cosine
+
+    def narrowed(self, columns: Ints) -> "_Ties":
+        """Return the quantities of a few columns alone."""
+        few = copy(self)
+        few.organizers, few.tags = self.organizers[:, columns], self.tags[:, columns]
+        few.cosine = self.cosine[:, columns]
+        return few
+
+    def of(self, who: Persons, users: Ints) -> list[Matrix]:
+        to_organizers, to_columns = self._parts(who, users)
+        return [*(tie @ self.organizers for tie in to_organizers), *to_columns]
+
+    def total(self, who: Persons, users: Ints, slopes: Floats) -> list[Matrix]:
+        """Weigh the quantities; the sum of the matrices is theirs."""
+        to_organizers, to_columns = self._parts(who, users)
+        weights = slopes.astype(np.float32).tolist()
+        rest = weights[len(to_organizers) :]
+        of_organizers = sum(
+            (weight * tie for weight, tie in zip(weights, to_organizers, strict=False)),
+            start=0 * to_organizers[0],
+        )
+        weighted = [weight * tie for weight, tie in zip(rest, to_columns, strict=True)]
+        return [(of_organizers @ self.organizers).tocsr(), *weighted]
+
+    def _parts(self, who: Persons, users: Ints) -> tuple[list[Matrix], list[Matrix]]:
+        """The quantities by organizer, and those by column."""
+        registered, follows = who.registered[users], who.follows[users]
+        went = registered @ self.by_organizer
+        to_organizers = [
+            log1p(who.attended_lately[users] @ self.by_organizer),
+            log1p(who.engagement[users] @ self.by_organizer),
+            follows,
+            ones((went + follows).tocsr()),
+            log1p(went),
         ]
-        going = s.registered[:, s.columns]
-        size = np.asarray(s.registered.sum(axis=0))
-        scale = sparse.diags_array((1 / np.sqrt(size + 2)).astype(np.float32))
-        self.together = (scale @ (s.registered.T @ going)).tocsr()
-        tags = s.event_tags[s.columns].T.tocsr()
-        self.tags = tags
-        interests = data.interests
-        self.interests = _ones(interests.user, interests.tag, (data.n_users, data.n_tags))
-        self.home = unit_vectors(data.users.lat, data.users.lon)
-        events = data.events
-        self.venue = unit_vectors(events.lat[s.columns], events.lon[s.columns])
-
-    def of(self, users: Ints) -> list[Dense]:
-        found = []
-        for relation in self.with_organizer:
-            dense = np.pad(relation[users].toarray(), ((0, 0), (0, 1)))
-            found.append(np.log1p(dense)[:, self.organizer])
-        found.append(np.log1p((self.s.registered[users] @ self.together).toarray()))
-        found.append(np.log1p((self.interests[users] @ self.tags).toarray()))
-        kilometres = distances(self.home[users], self.venue)
-        found.append(np.nan_to_num(np.log1p(kilometres)).astype(np.float32))
-        return found
+        to_columns = [
+            registered @ self.cosine,
+            scale_columns(who.interests[users], self.idf) @ self.tags,
+        ]
+        return to_organizers, to_columns
 
 
-def _ones(row: Ints, column: Ints, shape: tuple[int, int]) -> Matrix:
-    return sparse.csr_array((np.ones(len(row), np.float32), (row, column)), shape=shape)
+def _margins(
+    features: Features, model: Model, s: Snapshot, users: Ints, who: Persons | None = None
+) -> Dense:
+    """Ask the model about all columns; shape (len(users), n_columns)."""
+    pieces = [users[i : i + PEOPLE_A_PIECE] for i in range(0, len(users), PEOPLE_A_PIECE)]
+
+    def ask(piece: Ints) -> Dense:
+        x = features.matrix(Pairs.every(piece, s.n_columns), persons=who)
+        return model.margin(x).reshape(len(piece), s.n_columns)
+
+    return np.concatenate(list(in_processes(ask, pieces)))
+
+
+def _place(sorted_keys: Ints, keys: Ints) -> tuple[npt.NDArray[np.intp], Bools]:
+    """Find keys in a sorted array: the places, and where there is one."""
+    place = np.searchsorted(sorted_keys, keys)
+    found = np.append(sorted_keys, -1)[place] == keys
+    return place, found & (keys >= 0)
+
+
+def _flat(part: Matrix) -> npt.NDArray[np.int64]:
+    """Places of a sparse matrix's values in the raveled dense one."""
+    row = np.repeat(np.arange(part.shape[0]), np.diff(part.indptr))
+    flat: npt.NDArray[np.int64] = row * part.shape[1] + part.indices
+    return flat
+
+
+def _largest_above(values: Dense, least: Dense, size: int) -> Ints:
+    """Find the largest values of every row, expecting them above a bound of the row.
+
+    Args:
+        values: Shape (n, width).
+        least: Shape (n,). Where too few values reach it, all are looked at.
+        size: How many, at most width.
+
+    Returns:
+        Their places, ascending in each row, shape (n, size).
+    """
+    n, width = values.shape
+    flat = np.flatnonzero(values >= least[:, None])
+    row = flat // width
+    begin = np.searchsorted(row, np.arange(n + 1))
+    number = np.diff(begin)
+    room = max(int(number.max(initial=0)), size)
+    offset = np.arange(len(flat)) - begin[row]
+    few = np.full((n, room), -np.inf, np.float32)
+    few[row, offset] = values.ravel()[flat]
+    places = np.zeros((n, room), np.int32)
+    places[row, offset] = flat - row * width
+    found = np.take_along_axis(places, largest(few, size), axis=1)
+    short = np.flatnonzero(number < size)
+    if len(short):
+        found[short] = largest(values[short], size)
+    return found

@@ -205,12 +205,23 @@ class Dataset:
             as_of: Seconds since 1970-01-01 UTC.
         """
         known = self.events.created < as_of
+        return replace(
+            self.acts_before(as_of),
+            events=_forget(self.events, known, as_of),
+            event_tags=self.event_tags.rows(known[self.event_tags.event]),
+        )
+
+    def acts_before(self, as_of: float) -> "Dataset":
+        """Return the Dataset without what users did at an instant or after, or to later events.
+
+        Args:
+            as_of: Seconds since 1970-01-01 UTC.
+        """
+        known = self.events.created < as_of
         registrations = _of_known(_earlier(self.registrations, as_of), known)
         over = self.events.start[registrations.event] < as_of
         return replace(
             self,
-            events=_forget(self.events, known, as_of),
-            event_tags=self.event_tags.rows(known[self.event_tags.event]),
             interests=_earlier(self.interests, as_of),
             hidden_tags=_earlier(self.hidden_tags, as_of),
             follows=_earlier(self.follows, as_of),

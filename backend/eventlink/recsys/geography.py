@@ -3,10 +3,13 @@
 What does not live here: what distance means for a user (``features.place``).
 """
 
+from dataclasses import dataclass
+
 import numpy as np
+import numpy.typing as npt
 
 from eventlink.recsys.dataset import Floats, Ints
-from eventlink.recsys.snapshot import Dense
+from eventlink.recsys.matrices import Dense
 
 EARTH_RADIUS = 6371.0
 """Kilometres."""
@@ -26,8 +29,6 @@ def unit_vectors(lat: Floats, lon: Floats) -> Dense:
 def distances(a: Dense, b: Dense) -> Dense:
     """Great-circle distances between all rows of a and all of b.
 
-    Summed axis by axis and not by a matrix product, whose last bits depend on the shapes.
-
     Args:
         a: Unit vectors, shape (n, 3).
         b: Unit vectors, shape (m, 3).
@@ -35,10 +36,25 @@ def distances(a: Dense, b: Dense) -> Dense:
     Returns:
         Kilometres, shape (n, m).
     """
+    return chord_to_km(np.sqrt(squared_chords(a, b)))
+
+
+def squared_chords(a: Dense, b: Dense) -> Dense:
+    """Square the straight lines through the unit sphere, which are in the order of the distances.
+
+    Summed axis by axis and not by a matrix product, whose last bits depend on the shapes.
+
+    Args:
+        a: Unit vectors, shape (n, 3).
+        b: Unit vectors, shape (m, 3).
+
+    Returns:
+        Shape (n, m).
+    """
     squared = np.zeros((len(a), len(b)), np.float32)
     for axis in range(3):
         squared += (a[:, axis, None] - b[:, axis]) ** 2
-    return chord_to_km(np.sqrt(squared))
+    return squared
 
 
 def chord_to_km(chord: Dense) -> Dense:
@@ -47,30 +63,60 @@ def chord_to_km(chord: Dense) -> Dense:
     return km
 
 
-def home_cells(lat: Floats, lon: Floats) -> tuple[Ints, Dense]:
-    """Put homes into cells of a grid, the finest that has at most ``MOST_CELLS`` cells.
+@dataclass(frozen=True)
+class Cells:
+    """Cells of a grid in which somebody lives."""
+
+    step: float
+    """Degrees."""
+    keys: npt.NDArray[np.int64]
+    """Names of the cells, ascending."""
+    centre: Dense
+    """Mean unit vectors of the homes in each, shape (number of cells, 3)."""
+
+    def of(self, lat: Floats, lon: Floats) -> Ints:
+        """Find the cells of homes; -1 without coordinates or where nobody lived yet.
+
+        Args:
+            lat: Degrees, shape (n,).
+            lon: Degrees, shape (n,).
+        """
+        cell = np.full(len(lat), -1, np.int32)
+        has = np.flatnonzero(np.isfinite(lat) & np.isfinite(lon))
+        key = _cell_keys(lat[has], lon[has], self.step)
+        place = np.searchsorted(self.keys, key)
+        known = np.append(self.keys, -1)[place] == key
+        cell[has[known]] = place[known]
+        return cell
+
+    def centre_of(self, cell: Ints) -> Dense:
+        """Return cells' centres, shape (len(cell), 3); ``nan`` for -1."""
+        centre: Dense = np.vstack([self.centre, np.full(3, np.nan, np.float32)])[cell]
+        return centre
+
+
+def home_cells(lat: Floats, lon: Floats) -> Cells:
+    """Make the finest grid of which homes lie in at most ``MOST_CELLS`` cells.
 
     Args:
         lat: Degrees, shape (n,).
         lon: Degrees, shape (n,).
-
-    Returns:
-        Each home's cell (-1 without coordinates), and the cells' mean unit vectors.
     """
     has = np.isfinite(lat) & np.isfinite(lon)
-    cell = np.full(len(lat), -1, np.int32)
-    if not has.any():
-        return cell, np.zeros((0, 3), np.float32)
+    lat, lon = lat[has], lon[has]
     step = FINEST_CELL
     while True:
-        row, column = np.round(lat[has] / step), np.round(lon[has] / step)
-        key = row.astype(np.int64) * (1 << 32) + column.astype(np.int64)
-        distinct, inverse = np.unique(key, return_inverse=True)
-        if len(distinct) <= MOST_CELLS:
+        keys, cell = np.unique(_cell_keys(lat, lon, step), return_inverse=True)
+        if len(keys) <= MOST_CELLS:
             break
         step *= 1.5
-    cell[has] = inverse
-    points = unit_vectors(lat[has], lon[has]).astype(np.float64)
-    total = np.stack([np.bincount(inverse, points[:, axis]) for axis in range(3)], axis=1)
+    points = unit_vectors(lat, lon).astype(np.float64)
+    total = np.stack([np.bincount(cell, points[:, axis]) for axis in range(3)], axis=1)
     centre = total / np.linalg.norm(total, axis=1, keepdims=True)
-    return cell, centre.astype(np.float32)
+    return Cells(step, keys, centre.astype(np.float32))
+
+
+def _cell_keys(lat: Floats, lon: Floats, step: float) -> npt.NDArray[np.int64]:
+    row, column = np.round(lat / step), np.round(lon / step)
+    keys: npt.NDArray[np.int64] = row.astype(np.int64) * (1 << 32) + column.astype(np.int64)
+    return keys

@@ -10,12 +10,16 @@ import numpy as np
 
 from eventlink.recsys.candidates import Candidates
 from eventlink.recsys.dataset import Bools, Floats, Ints
-from eventlink.recsys.features import Features
+from eventlink.recsys.features import NAMES, Features
+from eventlink.recsys.matrices import Dense
 from eventlink.recsys.models import Model
 from eventlink.recsys.parallel import in_processes
+from eventlink.recsys.persons import Persons
 from eventlink.recsys.progress import Report, silent
-from eventlink.recsys.reasons import Explainer
-from eventlink.recsys.snapshot import Dense, Pairs, Snapshot
+from eventlink.recsys.reasons import EXPLORED, Explainer
+from eventlink.recsys.reranking import Reranker
+from eventlink.recsys.selection import best_first
+from eventlink.recsys.snapshot import Pairs, Snapshot
 
 USERS_A_BLOCK = 256
 
@@ -34,6 +38,9 @@ class Rankings:
     """Indices into ``reasons.REASONS``, shape (n, length)."""
     arguments: Ints
     """See ``Explainer.arguments``, shape (n, length)."""
+    propensities: Dense | None = None
+    """The chance with which each event was drawn for its place, shape (n, length), 1 where nothing
+    was; None where nothing was drawn for anybody."""
 
 
 class Ranker:
@@ -46,6 +53,9 @@ class Ranker:
         users: Who may be asked for.
         rng: Source of the sample that candidate generation is fitted on.
     """
+
+    reranker: Reranker | None = None
+    """The rules; without any, scores alone put events in order."""
 
     def __init__(
         self,
@@ -61,45 +71,64 @@ class Ranker:
         self.candidates = Candidates(snapshot, features, model, users, rng)
         self.explainer = Explainer(self.snapshot)
 
-    def rank(self, users: Ints, top_n: int) -> Rankings:
+    def rank(
+        self,
+        users: Ints,
+        top_n: int,
+        persons: Persons | None = None,
+        room: Dense | None = None,
+    ) -> Rankings:
         """Rank a block of users.
 
         Ties go to the event with the smaller id.
 
         Args:
-            users: Distinct indices of users; a few hundred at a time.
+            users: Distinct indices of users of ``persons``; a few hundred at a time.
             top_n: Length of the lists.
+            persons: Everybody of the snapshot if None.
+            room: Memory for the features, shape (at least the number of candidates, number of
+                features); fresh memory costs more.
         """
         s = self.snapshot
-        banned = s.excluded(users) | ~s.eligible
-        chosen = self.candidates.of(users, np.where(banned, np.float32(-np.inf), np.float32(0)))
-        row = np.repeat(np.arange(len(users), dtype=np.int32), chosen.shape[1])
-        x = self.features.matrix(Pairs(users, row, chosen.ravel()))
+        who = s if persons is None else persons
+        banned = s.excluded(users, who) | ~s.eligible_at(who.as_of)
+        chosen = self.candidates.of(who, users, banned)
+        x = self.features.matrix(Pairs.chosen(users, chosen, s.n_columns), room, who)
         scores = self.model.score(x).reshape(chosen.shape)
         scores[np.isnan(scores)] = np.inf  # to the top, where publishing sees and refuses it
         scores[np.take_along_axis(banned, chosen, axis=1)] = -1.0
-        best = _best(scores, top_n)
-        top_scores = np.take_along_axis(scores, best, axis=1)
+        propensities = None
+        if self.reranker is None:
+            best = best_first(scores, top_n)
+            top_scores = np.take_along_axis(scores, best, axis=1)
+        else:
+            order = self.reranker.order(users, who.registered[users], chosen, scores, top_n)
+            best, top_scores, propensities = order.places, order.scores, order.propensities
         columns = np.take_along_axis(chosen, best, axis=1)
         shown = top_scores >= 0
         flat = (np.arange(len(users))[:, None] * chosen.shape[1] + best).ravel()
-        reasons, arguments = self._reasons(users, columns, x[flat])
+        reasons, arguments = self._reasons(who, users, columns, np.take(x.T, flat, axis=1).T)
+        if propensities is not None:
+            reasons[propensities < 1], arguments[propensities < 1] = EXPLORED, -1
         return Rankings(
             users=users,
             columns=np.where(shown, columns, np.int32(-1)),
             scores=np.where(shown, top_scores, np.float32(0)),
             reasons=reasons,
             arguments=arguments,
+            propensities=propensities,
         )
 
-    def _reasons(self, users: Ints, columns: Ints, x: Dense) -> tuple[Ints, Ints]:
+    def _reasons(self, who: Persons, users: Ints, columns: Ints, x: Dense) -> tuple[Ints, Ints]:
         codes = self.explainer.codes(x, self.model.outline(x))
         user = np.repeat(users, columns.shape[1])
-        arguments = self.explainer.arguments(codes, user, columns.ravel(), x)
+        arguments = self.explainer.arguments(codes, who, user, columns.ravel(), x)
         return codes.reshape(columns.shape), arguments.reshape(columns.shape)
 
     def rank_all(self, users: Ints, top_n: int, report: Report = silent) -> Iterator[Rankings]:
-        """Rank many users on all cores, a block at a time, in their order.
+        """Rank many users on all cores, a block at a time.
+
+        Neighbours stand together, for much of what is computed is the same for them.
 
         Args:
             users: Distinct indices of users.
@@ -107,22 +136,24 @@ class Ranker:
             report: Told of the progress.
 
         Yields:
-            Rankings of consecutive blocks of users.
+            Rankings of blocks of users.
         """
+        if not len(users):
+            return
+        homes, cells = self.snapshot.data.users, self.features.place.cells
+        users = users[np.argsort(cells.of(homes.lat[users], homes.lon[users]), kind="stable")]
         blocks = [users[i : i + USERS_A_BLOCK] for i in range(0, len(users), USERS_A_BLOCK)]
+        n_pairs = min(USERS_A_BLOCK, len(users)) * self.candidates.size
+        room = np.empty((len(NAMES), n_pairs), np.float32).T  # each process has its own
+
+        self.rank(users[:1], top_n)  # what is computed on first use is, once for all processes
 
         def one(block: Ints) -> Rankings:
-            return self.rank(block, top_n)
+            return self.rank(block, top_n, room=room)
 
         for number, rankings in enumerate(in_processes(one, blocks), start=1):
             yield rankings
             report("ranking users", number / len(blocks))
-
-
-def _best(scores: Dense, top_n: int) -> Ints:
-    """Places of the largest scores in each row, largest first; ties by place."""
-    order = np.argsort(-scores, axis=1, kind="stable")
-    return order[:, :top_n].astype(np.int32)
 
 
 def by_score(scores: Floats | Dense, banned: Bools, top_n: int) -> Ints:
@@ -137,5 +168,5 @@ def by_score(scores: Floats | Dense, banned: Bools, top_n: int) -> Ints:
         Columns best first, shape (n, top_n); -1 where a list is shorter.
     """
     masked = np.where(banned, -np.inf, scores)
-    best = _best(masked, top_n)
+    best = best_first(masked, top_n)
     return np.where(np.take_along_axis(masked, best, axis=1) > -np.inf, best, np.int32(-1))

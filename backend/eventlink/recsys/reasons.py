@@ -8,13 +8,16 @@ language.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from functools import cached_property
 
 import numpy as np
 from scipy import sparse
 
 from eventlink.recsys.dataset import Ints
 from eventlink.recsys.features import NAMES
-from eventlink.recsys.snapshot import Dense, Snapshot
+from eventlink.recsys.matrices import Dense, Matrix
+from eventlink.recsys.persons import Persons
+from eventlink.recsys.snapshot import Snapshot
 
 
 @dataclass(frozen=True)
@@ -121,6 +124,12 @@ REASONS = (
         {"en": "Just announced", "ro": "Abia anunțat"},
     ),
     Reason(
+        "explored",
+        (),  # nothing speaks for it: it was drawn
+        None,
+        {"en": "Something new to discover", "ro": "Ceva nou de descoperit"},
+    ),
+    Reason(
         "popular",
         (
             "event.*",
@@ -139,6 +148,7 @@ REASONS = (
 """In order of precedence among equals. The last may always be said."""
 
 CODES = tuple(reason.code for reason in REASONS)
+EXPLORED = CODES.index("explored")
 LANGUAGES = ("en", "ro")
 
 
@@ -176,12 +186,13 @@ class Explainer:
         chosen: Ints = total.argmax(axis=1).astype(np.int32)
         return chosen
 
-    def arguments(self, codes: Ints, user: Ints, column: Ints, x: Dense) -> Ints:
+    def arguments(self, codes: Ints, who: Persons, user: Ints, column: Ints, x: Dense) -> Ints:
         """Find what fills a sentence's gap, where the event itself does not tell it.
 
         Args:
             codes: Indices into ``REASONS``, shape (n,).
-            user: Indices of users, shape (n,).
+            who: Whose likes.
+            user: Indices of users of these, shape (n,).
             column: Places in ``Snapshot.columns``, shape (n,).
             x: Features, shape (n, k).
 
@@ -193,23 +204,20 @@ class Explainer:
         km = np.expm1(x[near, NAMES.index("place.distance")])
         found[near] = np.maximum(np.round(km), 1)
         liked = np.flatnonzero(codes == CODES.index("interest_tag"))
-        found[liked] = self._shared_tag(user[liked], column[liked])
+        found[liked] = self._shared_tag(who, user[liked], column[liked])
         return found
 
-    def _shared_tag(self, user: Ints, column: Ints) -> Ints:
+    @cached_property
+    def _tags(self) -> Matrix:
+        """Columns × tags: the rarity of each tag."""
+        n_events = np.bincount(self.s.data.event_tags.tag, minlength=self.s.data.n_tags)
+        return (self.s.event_tags[self.s.columns] @ sparse.diags_array(1 / (1 + n_events))).tocsr()
+
+    def _shared_tag(self, who: Persons, user: Ints, column: Ints) -> Ints:
         """Find the rarest tag of each event that the user likes."""
         if not len(user):
             return np.zeros(0, np.int32)
-        likes, has = self.s.data.interests, self.s.data.event_tags
-        n_tags = self.s.data.n_tags
-        rarity = 1 / (1 + np.bincount(has.tag, minlength=n_tags))
-        liked = sparse.csr_array(
-            (rarity[likes.tag], (likes.user, likes.tag)), shape=(self.s.data.n_users, n_tags)
-        )
-        tagged = sparse.csr_array(
-            (np.ones(len(has)), (has.event, has.tag)), shape=(self.s.data.n_events, n_tags)
-        )
-        both = liked[user].multiply(tagged[self.s.columns[column]]).tocsr()
+        both = who.interests[user].multiply(self._tags[column]).tocsr()
         return np.asarray(both.argmax(axis=1), np.int32).ravel()
 
 

@@ -1,49 +1,42 @@
-"""The Snapshot: what was known at one instant, aggregated once for all features.
+"""The Snapshot: the crowd at one instant, aggregated once for all features.
 
-What does not live here: the features themselves (``recsys.features``), which only combine what a
-Snapshot offers, and the choice of instants (``recsys.examples``, ``recsys.evaluation``).
+What does not live here: single people's rows (``recsys.persons``), the features themselves
+(``recsys.features``), which only combine what is offered here, and the choice of instants
+(``recsys.examples``, ``recsys.evaluation``).
 """
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from scipy import sparse
 
-from eventlink.recsys.dataset import DAY, Act, Bools, Dataset, Floats, Ints
+from eventlink.recsys.dataset import Bools, Dataset, Floats, Ints
+from eventlink.recsys.matrices import Dense, Matrix, count, incidence, sum_into
+from eventlink.recsys.persons import Persons
 
-Matrix: TypeAlias = sparse.csr_array[np.float32]
-Dense = npt.NDArray[np.float32]
-
-HISTORY_HALF_LIFE = 60 * DAY
-"""How fast a user's past loses weight."""
-
-ENGAGED = {Act.CLICK: 1.0, Act.VIEW: 0.5, Act.SHARE: 2.0}
-"""What an act says of interest; a long dwell counts as a click."""
-
-LONG_DWELL_SECONDS = 20.0
-NO_SHOW_WEIGHT = 0.25
-"""What a registration is worth whose user did not come."""
+FEW_GROUPS = 256
+"""A table of users by so many groups stays in cache, and is quickest looked up as it is."""
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """(user, event) pairs of one Snapshot, grouped by user.
+    """(user, event) pairs, grouped by user, of some Persons and the columns of a Snapshot.
 
     The ``of_…`` methods spread what is known of users, of columns or of both over the pairs; they
     write into ``out``, shape (len(pairs),), if it is given.
     """
 
     users: Ints
-    """The distinct users, as indices of the Dataset."""
+    """The distinct users, as indices of the Persons."""
     row: Ints
     """For every pair, the place of its user in ``users``."""
     column: Ints
     """For every pair, the place of its event in ``Snapshot.columns``."""
     grid: tuple[int, int] | None = None
     """(number of users, number of columns), if these are all their pairs in order."""
+    n_columns: int | None = None
+    """Number of columns of the Snapshot, if these are chosen pairs and none is there twice."""
 
     def __len__(self) -> int:
         return len(self.row)
@@ -59,6 +52,44 @@ class Pairs:
         row = np.repeat(np.arange(len(users), dtype=np.int32), n_columns)
         column = np.tile(np.arange(n_columns, dtype=np.int32), len(users))
         return cls(users, row, column, (len(users), n_columns))
+
+    @classmethod
+    def chosen(cls, users: Ints, columns: Ints, n_columns: int) -> "Pairs":
+        """Pair each of some distinct users with equally many columns.
+
+        Args:
+            users: Indices of users, shape (n,).
+            columns: Places in ``Snapshot.columns``, distinct in each row, shape (n, size).
+            n_columns: Number of columns of the Snapshot.
+        """
+        n, size = columns.shape
+        if size == n_columns:
+            return cls.every(users, n_columns)
+        row = np.repeat(np.arange(n, dtype=np.int32), size)
+        return cls(users, row, columns.ravel(), n_columns=n_columns)
+
+    @classmethod
+    def distinct(
+        cls, user: Ints, column: Ints, n_columns: int
+    ) -> tuple["Pairs", npt.NDArray[np.intp]]:
+        """Make pairs from a user and a column for each, leaving out those that come again.
+
+        Args:
+            user: Indices of users, repeated as needed, in any order.
+            column: Places in ``Snapshot.columns``, of the same length.
+            n_columns: Number of columns of the Snapshot.
+
+        Returns:
+            The distinct pairs, and the place among them of each one given.
+        """
+        key, place = np.unique(user.astype(np.int64) * n_columns + column, return_inverse=True)
+        users, row = np.unique(key // n_columns, return_inverse=True)
+        return cls(
+            users.astype(np.int32),
+            row.astype(np.int32),
+            (key % n_columns).astype(np.int32),
+            n_columns=n_columns,
+        ), place
 
     @classmethod
     def of(cls, user: Ints, column: Ints) -> "Pairs":
@@ -89,29 +120,78 @@ class Pairs:
             np.take(values, self._column, out=out, mode="clip")
         return out
 
-    def of_both(self, table: Dense, out: Dense | None = None) -> Dense:
-        """Spread a table of users by columns, shape (len(users), n_columns)."""
-        out = self._room(out)
-        if self.grid:
-            out.reshape(self.grid)[...] = table
-        else:
-            out[...] = table[self._row, self._column]
-        return out
-
-    def of_groups(self, table: Dense, group: Ints, out: Dense | None = None) -> Dense:
-        """Spread a table of users by groups of columns.
+    def of_both(self, table: Dense, out: Dense | None = None, kin: Ints | None = None) -> Dense:
+        """Spread a table of users by columns.
 
         Args:
-            table: Shape (len(users), number of groups).
-            group: For each column, its group.
+            table: Shape (len(users), n_columns); fewer rows where users share them.
             out: Where to write.
+            kin: For each user, the row of the table; its own if None.
         """
         out = self._room(out)
         if self.grid:
+            out.reshape(self.grid)[...] = table if kin is None else table[kin]
+        else:
+            row = self._row if kin is None else kin[self._row]
+            np.take(table, row * table.shape[1] + self._column, out=out, mode="clip")
+        return out
+
+    def of_groups(
+        self, table: Dense, group: Ints, out: Dense | None = None, kin: Ints | None = None
+    ) -> Dense:
+        """Spread a table of users by groups of columns.
+
+        Args:
+            table: Shape (len(users), number of groups); fewer rows where users share them.
+            group: For each column, its group.
+            out: Where to write.
+            kin: For each user, the row of the table; its own if None.
+        """
+        out = self._room(out)
+        if self.grid:
+            table = table if kin is None else table[kin]
             np.take(table, group, axis=1, out=out.reshape(self.grid), mode="clip")
         else:
-            out[...] = table[self._row, group[self._column]]
+            row = self._row if kin is None else kin[self._row]
+            place = row * table.shape[1] + group.astype(np.intp)[self._column]
+            np.take(table, place, out=out, mode="clip")
         return out
+
+    def of_sparse(
+        self, table: Matrix, out: Dense | None = None, groups: "Groups | None" = None
+    ) -> Dense:
+        """Spread a sparse table of users by columns, or by groups of columns.
+
+        Most users have nothing to do with most columns: among chosen pairs only what is stored is
+        looked at.
+
+        Args:
+            table: Shape (len(users), n_columns or ``groups.size``).
+            out: Where to write.
+            groups: Of the columns; None if the table is by column.
+        """
+        few = groups is not None and groups.size <= FEW_GROUPS
+        if self.n_columns is None or few:
+            if groups is None:
+                return self.of_both(table.toarray(), out)
+            padded = np.pad(table.toarray(), ((0, 0), (0, 1)))  # the last column is of no group
+            return self.of_groups(padded, groups.of_column, out)
+        stored = table if groups is None else table @ groups.to_columns
+        out = self._room(out)
+        out.fill(0)
+        begins = np.arange(stored.shape[0], dtype=np.intp) * stored.shape[1]
+        place = self._slots[np.repeat(begins, np.diff(stored.indptr)) + stored.indices]
+        here = np.flatnonzero(place >= 0)
+        out[place[here]] = stored.data[here]
+        return out
+
+    @cached_property
+    def _slots(self) -> Ints:
+        """For each user and column, the place of the pair, -1 where it was not chosen; raveled."""
+        n_columns = self.n_columns or 0
+        slots = np.full(len(self.users) * n_columns, -1, np.int32)
+        slots[self._row * n_columns + self._column] = np.arange(len(self), dtype=np.int32)
+        return slots
 
     def _room(self, out: Dense | None) -> Dense:
         return np.empty(len(self), np.float32) if out is None else out
@@ -134,12 +214,24 @@ class Groups:
     """
 
     of_key: Ints
-    """For every organizer, venue or whatever they are grouped by, its group."""
+    """For every organizer, venue or whatever they are grouped by, its group; last, that of -1."""
     of_event: Ints
     """For every event of the Dataset."""
     of_column: Ints
     """For every column of the Snapshot."""
     size: int
+
+    @cached_property
+    def to_columns(self) -> Matrix:
+        """Groups × columns: 1 where the column is of the group."""
+        of_column = np.where(self.of_column < self.size, self.of_column, -1)
+        return incidence(of_column, self.size).T.tocsr()
+
+    @cached_property
+    def to_groups(self) -> Matrix:
+        """All keys × groups: 1 where the key has the group."""
+        of_key = self.of_key[:-1]
+        return incidence(np.where(of_key < self.size, of_key, -1), self.size)
 
     @cached_property
     def members(self) -> Matrix:
@@ -152,11 +244,12 @@ class Groups:
         return picked
 
 
-class Snapshot:
-    """What was known of everybody and everything at an instant.
+class Snapshot(Persons):
+    """The crowd: what was known of everybody and everything at an instant.
 
     A *column* is an event that may be scored: one that is live, unless others are asked for.
-    Everything is computed on first use and kept.
+    Everybody is among the ``Persons``, a row each. Others, whose rows were read later, can be
+    asked for in the same columns.
 
     Args:
         data: All that is stored. Only ``data.before(as_of)`` is ever looked at.
@@ -165,10 +258,8 @@ class Snapshot:
     """
 
     def __init__(self, data: Dataset, as_of: float, columns: Ints | None = None) -> None:
-        self.as_of = as_of
-        self.data = data.before(as_of)
-        events = self.data.events
-        self.live: Bools = events.published & (events.start > as_of) & (events.gone > as_of)
+        super().__init__(data.before(as_of), as_of)
+        self.live: Bools = self._live_at(as_of)
         self.columns: Ints = (
             np.flatnonzero(self.live).astype(np.int32) if columns is None else columns
         )
@@ -180,12 +271,12 @@ class Snapshot:
         """Number of events that may be scored."""
         return len(self.columns)
 
+    # Structure ------------------------------------------------------------------------------
+
     @cached_property
     def organizer(self) -> Ints:
         """For each column, its organizer; -1 for none."""
         return self.data.events.organizer[self.columns]
-
-    # Structure ------------------------------------------------------------------------------
 
     @cached_property
     def organizers(self) -> Groups:
@@ -216,42 +307,34 @@ class Snapshot:
         tags = self.data.event_tags
         return sum_into((self.data.n_events, self.data.n_tags), tags.event, tags.tag)
 
-    # Registrations --------------------------------------------------------------------------
+    @cached_property
+    def event_organizers(self) -> Matrix:
+        """All events × all organizers: 1 at the event's organizer."""
+        return incidence(self.data.events.organizer, self.data.n_organizers)
+
+    # These turn rows over all events, tags or organizers into rows over columns.
 
     @cached_property
-    def standing(self) -> Bools:
-        """For each registration, whether it has not been taken back."""
-        return np.isinf(self.data.registrations.until)
+    def to_columns(self) -> Matrix:
+        """All events × columns: 1 where they are the same."""
+        return incidence(self.column_of, self.n_columns)
 
     @cached_property
-    def registered(self) -> Matrix:
-        """Users × all events: 1 where a registration stands."""
-        log = self.data.registrations.rows(self.standing)
-        return _ones(self._users_by(log.event, log.user))
+    def tags_to_columns(self) -> Matrix:
+        """Tags × columns: 1 where the column has the tag."""
+        return self.event_tags[self.columns].T.tocsr()
+
+    @cached_property
+    def organizers_to_columns(self) -> Matrix:
+        """All organizers × columns: 1 where the column is the organizer's."""
+        return incidence(self.organizer, self.data.n_organizers).T.tocsr()
+
+    # Who goes where, and who may be shown what ------------------------------------------------
 
     @cached_property
     def going(self) -> Matrix:
         """Users × columns: 1 where a registration stands."""
-        return self.registered[:, self.columns]
-
-    @cached_property
-    def history(self) -> Ints:
-        """For each user, how many registrations stand."""
-        history: Ints = np.diff(self.registered.indptr).astype(np.int32)
-        return history
-
-    @cached_property
-    def attended(self) -> Matrix:
-        """Users × all events: registrations that stand, decayed; a no-show counts a quarter."""
-        return self.attended_decayed(HISTORY_HALF_LIFE)
-
-    def attended_decayed(self, half_life: float) -> Matrix:
-        """Compute ``attended`` with another half-life, in seconds."""
-        log = self.data.registrations.rows(self.standing)
-        worth = np.where(log.attended == 0, np.float32(NO_SHOW_WEIGHT), np.float32(1))
-        return self._users_by(log.event, log.user, worth * self.decay(log.at, half_life))
-
-    # Who may be shown what ------------------------------------------------------------------
+        return self.registered @ self.to_columns
 
     @cached_property
     def full(self) -> Bools:
@@ -262,130 +345,32 @@ class Snapshot:
     @cached_property
     def eligible(self) -> Bools:
         """For each column, whether it may be shown to anybody: live, and seats left."""
-        return self.live[self.columns] & ~self.full
+        return self.eligible_at(self.as_of)
 
-    def excluded(self, users: Ints) -> Bools:
+    def eligible_at(self, instant: float) -> Bools:
+        """Tell which columns may be shown to anybody at a later instant, as far as is known."""
+        return self._live_at(instant)[self.columns] & ~self.full
+
+    def _live_at(self, instant: float) -> Bools:
+        events = self.data.events
+        return events.published & (events.start > instant) & (events.gone > instant)
+
+    def excluded(self, users: Ints, persons: Persons | None = None) -> Bools:
         """Tell which columns each user must not be shown: registered, hidden or blocked.
 
         Args:
-            users: Indices of users, shape (n,).
+            users: Indices of users of ``persons``, shape (n,).
+            persons: Everybody of the Snapshot if None.
 
         Returns:
             Shape (n, n_columns).
         """
-        never = self.going[users] + self._unwanted[users]
-        excluded: Bools = never.toarray() > 0
+        who = self if persons is None else persons
+        excluded: Bools = (who.registered[users] @ self.to_columns).toarray() > 0
+        for said, onto in (
+            (who.hidden[users], self.tags_to_columns),
+            (who.blocked[users], self.organizers_to_columns),
+        ):
+            if said.nnz:
+                excluded |= (said @ onto).toarray() > 0
         return excluded
-
-    @cached_property
-    def _unwanted(self) -> Matrix:
-        """Users × columns: positive where the user hid a tag or blocked the organizer."""
-        data, n_users = self.data, self.data.n_users
-        hidden = sum_into((n_users, data.n_tags), data.hidden_tags.user, data.hidden_tags.tag)
-        blocked = sum_into((n_users, data.n_organizers), data.blocks.user, data.blocks.organizer)
-        organizer = incidence(self.organizer, data.n_organizers)
-        return (hidden @ self.event_tags[self.columns].T + blocked @ organizer.T).tocsr()
-
-    # What users did beside registering, by event --------------------------------------------
-
-    @cached_property
-    def refusals(self) -> Matrix:
-        """Users × all events: 1 where the user said no, or took the registration back."""
-        acts = self.data.interactions
-        said = acts.rows(acts.act == Act.UNREGISTER)
-        undone = self.data.registrations.rows(~self.standing)
-        event = np.concatenate([said.event, undone.event])
-        return _ones(self._users_by(event, np.concatenate([said.user, undone.user])))
-
-    @cached_property
-    def favorites(self) -> Matrix:
-        """Users × all events: 1 where the user marked the event."""
-        log = self.data.favorites
-        return _ones(self._users_by(log.event, log.user))
-
-    @cached_property
-    def engagement(self) -> Matrix:
-        """Users × all events: decayed clicks, views, shares and long dwells."""
-        acts = self.data.interactions
-        worth = np.zeros(len(acts), np.float32)
-        for act, value in ENGAGED.items():
-            worth[acts.act == act] = value
-        worth[(acts.act == Act.DWELL) & (acts.dwell >= LONG_DWELL_SECONDS)] = 1.0
-        kept = worth > 0
-        weight = worth[kept] * self.decay(acts.at[kept], HISTORY_HALF_LIFE)
-        return self._users_by(acts.event[kept], acts.user[kept], weight)
-
-    @cached_property
-    def skips(self) -> Matrix:
-        """Users × all events: shown above something clicked in the same list, and not clicked.
-
-        Joachims et al. (2005), "skip above": the user has looked at least as far as the last click.
-        """
-        acts = self.data.interactions
-        listed = (acts.request >= 0) & (acts.position >= 0)
-        shown = acts.rows(listed & (acts.act == Act.IMPRESSION))
-        clicked = acts.rows(listed & (acts.act == Act.CLICK))
-        deepest = np.full(int(acts.request.max(initial=-1)) + 1, -1, np.int32)
-        np.maximum.at(deepest, clicked.request, clicked.position)
-        seen = shown.rows(shown.position < deepest[shown.request])
-        clicked_pairs = clicked.request.astype(np.int64) * self.data.n_events + clicked.event
-        seen_pairs = seen.request.astype(np.int64) * self.data.n_events + seen.event
-        seen = seen.rows(~np.isin(seen_pairs, clicked_pairs))
-        return self._users_by(seen.event, seen.user, self.decay(seen.at, HISTORY_HALF_LIFE))
-
-    def decay(self, at: Floats, half_life: float) -> Dense:
-        """Weigh instants: 1 now, one half a half-life ago, 0 for unknown.
-
-        Args:
-            at: Instants, seconds.
-            half_life: Seconds.
-        """
-        return np.exp2((at - self.as_of) / half_life).astype(np.float32)
-
-    def _users_by(self, event: Ints, user: Ints, weight: Dense | None = None) -> Matrix:
-        return sum_into((self.data.n_users, self.data.n_events), user, event, weight)
-
-
-def sum_into(
-    shape: tuple[int, int], row: Ints, column: Ints, weight: Dense | None = None
-) -> Matrix:
-    """Sum weights (1 if None) into a sparse matrix."""
-    values = np.ones(len(row), np.float32) if weight is None else weight
-    matrix: Matrix = sparse.csr_array((values, (row, column)), shape=shape, dtype=np.float32)
-    matrix.sum_duplicates()
-    return matrix
-
-
-def incidence(thing: Ints, size: int) -> Matrix:
-    """Make the matrix that sums over things: a 1 in each row, at the row's thing.
-
-    Args:
-        thing: For each row its thing; -1 for none.
-        size: Number of things.
-
-    Returns:
-        Shape (len(thing), size).
-    """
-    has = np.flatnonzero(thing >= 0).astype(np.int32)
-    return sum_into((len(thing), size), has, thing[has])
-
-
-def count(thing: Ints, size: int, weight: Dense | Floats | None = None) -> Floats:
-    """Count the rows, or sum their weights, of each thing.
-
-    Args:
-        thing: For each row its thing; -1 for none.
-        size: Number of things.
-        weight: For each row; 1 if None.
-
-    Returns:
-        Shape (size,).
-    """
-    has = thing >= 0
-    kept = None if weight is None else weight[has]
-    return np.bincount(thing[has], kept, minlength=size).astype(np.float64)
-
-
-def _ones(matrix: Matrix) -> Matrix:
-    matrix.data[:] = 1
-    return matrix

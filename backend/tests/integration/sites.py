@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import psycopg
+import pyarrow as pa
 from psycopg import sql
 
 from eventlink.db.dataset import Keys
@@ -153,6 +154,7 @@ def lists_of(ranked: dict[int, list[int]], scores: list[float] | None = None) ->
         events=np.array(sorted({e for events in ranked.values() for e in events}), np.int64),
         organizers=np.zeros(0, np.int64),
         tags=np.zeros(0, np.int64),
+        **dict.fromkeys(("tag_names", "cities", "categories"), pa.array([], pa.string())),
     )
     length = max(map(len, ranked.values()))
     columns = np.full((len(ranked), length), -1, np.int32)

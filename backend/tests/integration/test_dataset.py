@@ -8,7 +8,8 @@ import pytest
 from integration.sites import DAY, NOON, Site
 
 from eventlink.db import dataset
-from eventlink.db.dataset import load_dataset
+from eventlink.db.dataset import PersonsReader, load_dataset
+from eventlink.errors import DatabaseUnreachableError
 from eventlink.recsys.dataset import Act
 
 T = NOON.timestamp()
@@ -221,3 +222,67 @@ def test_a_password_with_special_characters_reaches_both_drivers(
     with session.connection():
         pass
     assert load_dataset()[0].n_users == 0
+
+
+@pytest.mark.usefixtures("city")
+def test_some_users_rows_are_those_of_the_whole_database() -> None:
+    data, keys = load_dataset()
+    users = np.array([3, 40, 77])
+    persons, theirs = PersonsReader(data, keys).read(keys.users[users[::-1]].tolist())
+    assert theirs.users.tolist() == keys.users[users].tolist()
+    assert persons.events is data.events
+    assert (persons.users.lat == data.users.lat[users]).all()
+    assert persons.users.city.tolist() == data.users.city[users].tolist()
+    for name in (
+        "interests",
+        "hidden_tags",
+        "follows",
+        "blocks",
+        "registrations",
+        "favorites",
+        "interactions",
+        "intents",
+    ):
+        whole, some = getattr(data, name), getattr(persons, name)
+        wanted = whole.rows(np.isin(whole.user, users))
+        assert users[some.user].tolist() == wanted.user.tolist(), name
+        for column in set(vars(wanted)) - {"user", "request"}:
+            np.testing.assert_array_equal(getattr(some, column), getattr(wanted, column), name)
+    lists, wanted = persons.interactions.request, data.interactions
+    wanted = wanted.rows(np.isin(wanted.user, users)).request
+    assert len(set(zip(lists, wanted, strict=True))) == len(set(lists)) == len(set(wanted))
+
+
+def test_a_user_who_came_later_is_read_and_what_the_crowd_does_not_know_is_left_out(
+    site: Site,
+) -> None:
+    site.users(1, 9, city="Cluj")
+    site.event(5, owner_id=9, tags=())
+    site.add("tags", {"id": 4, "name": "Jazz"})
+    data, keys = load_dataset()
+    site.users(2, city="cluj ")
+    site.event(6)
+    site.add("tags", {"id": 3, "name": "Chess"})
+    for event in (5, 6):
+        site.registration(2, event)
+        site.add("favorite_events", {"user_id": 2, "event_id": event})
+    site.add("user_interest_tags", *({"user_id": 2, "tag_id": tag} for tag in (3, 4)))
+    site.add("user_followed_organizers", *({"user_id": 2, "organizer_id": i} for i in (1, 9)))
+    persons, theirs = PersonsReader(data, keys).read([2, 77])
+    assert theirs.users.tolist() == [2]
+    assert persons.users.city.tolist() == [data.users.city[0]]
+    assert persons.registrations.event.tolist() == persons.favorites.event.tolist() == [0]
+    assert (persons.interests.tag.tolist(), persons.follows.organizer.tolist()) == ([0], [0])
+
+
+def test_a_reader_whose_connection_broke_opens_another(site: Site) -> None:
+    site.users(1)
+    reader = PersonsReader(*load_dataset())
+    reader.read([1])
+    site.run(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    with pytest.raises(DatabaseUnreachableError):
+        reader.read([1])
+    assert reader.read([1])[1].users.tolist() == [1]

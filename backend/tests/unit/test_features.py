@@ -16,6 +16,7 @@ from eventlink.recsys.dataset import (
     Floats,
     Intents,
     Interactions,
+    Ints,
     Registrations,
     Table,
     UserOrganizers,
@@ -30,7 +31,9 @@ from eventlink.recsys.features.forecast import (
     fit_as_of,
     replayed,
 )
-from eventlink.recsys.snapshot import Dense, Ints, Pairs, Snapshot
+from eventlink.recsys.matrices import Dense
+from eventlink.recsys.persons import Persons
+from eventlink.recsys.snapshot import Pairs, Snapshot
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "features.md"
 NOW = 100 * DAY
@@ -172,6 +175,100 @@ def test_a_pair_has_the_same_features_in_any_company() -> None:
     user, column = user[order], column[order]
     some = features.matrix(Pairs.of(user, column))
     assert np.array_equal(some, every[user * s.n_columns + column])
+
+
+def of_these(data: Dataset, users: Ints) -> Dataset:
+    """Some users' rows, in a Dataset of their own, where they are numbered anew."""
+
+    def theirs(table: Table) -> Table:
+        table = table.rows(np.isin(table.user, users))
+        return replace(table, user=np.searchsorted(users, table.user).astype(np.int32))
+
+    tables = {f.name: getattr(data, f.name) for f in fields(data)}
+    kept = {k: theirs(v) for k, v in tables.items() if hasattr(v, "user")}
+    return replace(data, users=data.users.rows(users), **kept)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_persons_read_apart_have_the_features_they_have_in_the_crowd(seed: int) -> None:
+    data = some_data(seed, rows=3000)
+    acts = data.interactions
+    own_list = np.where(acts.request < 0, np.int32(-1), acts.user)
+    data = replace(data, interactions=replace(acts, request=own_list))
+    s = Snapshot(data, NOW)
+    users = np.sort(np.random.default_rng(seed).choice(data.n_users, 30, replace=False))
+    persons = Persons(of_these(s.data, users), NOW)
+    features = Features(s)
+    wanted = features.matrix(Pairs.every(users.astype(np.int32), s.n_columns))
+    renumbered = np.arange(len(users), dtype=np.int32)
+    found = features.matrix(Pairs.every(renumbered, s.n_columns), persons=persons)
+    assert wanted[:, NAMES.index("event.own_skips")].any()
+    differing = (wanted != found).any(axis=0)
+    assert [name for name, differs in zip(NAMES, differing, strict=True) if differs] == []
+
+
+def acted(data: Dataset, table: str, **row: object) -> Dataset:
+    """The Dataset after the first user did something a second before ``NOW``."""
+    log = getattr(data, table)
+    values = {field.name: row.get(field.name, -1) for field in fields(log)} | {"user": 0}
+    values["at"] = NOW - 1
+    columns = {
+        name: np.append(getattr(log, name), value).astype(getattr(log, name).dtype)
+        for name, value in values.items()
+    }
+    later = type(log)(**columns)
+    return replace(data, **{table: later.rows(np.argsort(later.at, kind="stable"))})
+
+
+@pytest.mark.parametrize(
+    ("table", "row", "feature"),
+    [
+        ("interactions", {"act": Act.CLICK, "event": 0}, "event.own_engagement"),
+        ("interactions", {"act": Act.SHARE, "event": 0}, "organizer.engaged"),
+        ("interactions", {"act": Act.UNREGISTER, "event": 0}, "event.own_refusals"),
+        ("favorites", {"event": 0}, "event.own_favorites"),
+        ("registrations", {"event": 0, "until": np.inf}, "people.going"),
+        ("registrations", {"event": 0, "until": np.inf}, "newcomer*time.age"),
+        ("follows", {"organizer": 0}, "organizer.follows"),
+        ("interests", {"tag": 0}, "tags.interests"),
+        ("intents", {"category": 0}, "category.intent"),
+    ],
+)
+def test_what_a_person_did_a_second_ago_counts(
+    table: str, row: dict[str, int], feature: str
+) -> None:
+    data = some_data()
+    s = Snapshot(data, NOW - DAY)
+    if "event" in row:
+        row = row | {"event": int(s.columns[row["event"]])}
+    somebody = np.array([0], np.int32)
+    rows = of_these(without(s.data, "registrations", table), somebody)
+    before, after = (Persons(known, NOW) for known in (rows, acted(rows, table, **row)))
+    pairs = Pairs.every(somebody, s.n_columns)
+    name = NAMES.index(feature)
+    changed = [Features(s).matrix(pairs, persons=who)[:, name] for who in (before, after)]
+    assert not np.array_equal(*changed)
+
+
+def test_a_home_where_nobody_of_the_crowd_lives_is_one_of_its_neighbourhood() -> None:
+    data = without_dates(some_data())
+    s = Snapshot(data, NOW)
+    home = int(np.flatnonzero(np.isfinite(data.users.lat + data.users.lon))[0])
+    somebody = of_these(s.data, np.array([home]))
+    users = somebody.users
+    moved = replace(somebody, users=replace(users, lat=users.lat + 0.02, lon=users.lon + 0.02))
+    lost = replace(somebody, users=replace(users, lat=users.lat + np.nan))
+    pairs = Pairs.every(np.zeros(1, np.int32), s.n_columns)
+    here, near, nowhere = (
+        Features(s).matrix(pairs, persons=Persons(who, NOW))[
+            :, NAMES.index("place.event_kernel_25km")
+        ]
+        for who in (somebody, moved, lost)
+    )
+    assert here.std() > 0
+    assert not np.array_equal(here, near)
+    np.testing.assert_allclose(here, near, atol=0.2)
+    assert not nowhere.any()
 
 
 def test_a_matrix_can_be_written_where_another_was() -> None:

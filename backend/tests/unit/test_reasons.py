@@ -52,7 +52,7 @@ def test_the_tag_named_is_one_that_both_have(loyal_town: Dataset) -> None:
     )
     codes = np.full(40, CODES.index("interest_tag"), np.int32)
     x = np.zeros((40, len(NAMES)), np.float32)
-    np.testing.assert_array_equal(explainer.arguments(codes, user, column, x), tag_of_user)
+    np.testing.assert_array_equal(explainer.arguments(codes, s, user, column, x), tag_of_user)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

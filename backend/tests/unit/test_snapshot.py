@@ -19,7 +19,9 @@ from eventlink.recsys.dataset import (
     UserTags,
     empty_dataset,
 )
-from eventlink.recsys.snapshot import Dense, Pairs, Snapshot
+from eventlink.recsys.matrices import Dense
+from eventlink.recsys.persons import Persons
+from eventlink.recsys.snapshot import Pairs, Snapshot
 
 NOW = 100 * DAY
 NEVER = np.inf
@@ -133,6 +135,24 @@ def test_what_is_registered_hidden_or_blocked_is_excluded() -> None:
     )
     excluded = Snapshot(data, NOW).excluded(ints(2, 0, 1))
     assert excluded.tolist() == [[True, False], [True, False], [False, True]]
+
+
+def test_persons_read_apart_are_excluded_by_what_is_known_of_them() -> None:
+    crowd = Snapshot(site(event_tags=EventTags(ints(1), ints(1))), NOW)
+    one = replace(
+        crowd.data,
+        users=crowd.data.users.rows(slice(0, 1)),
+        registrations=registrations(ints(0), ints(0), days(-3)),
+        hidden_tags=UserTags(ints(0), ints(1), days(-1)),
+    )
+    assert crowd.excluded(ints(0)).tolist() == [[False, False]]
+    assert crowd.excluded(ints(0), Persons(one, NOW)).tolist() == [[True, True]]
+
+
+def test_an_event_that_started_since_is_not_eligible_any_more() -> None:
+    s = Snapshot(site(), NOW)
+    assert s.eligible.tolist() == [True, True]
+    assert s.eligible_at(NOW + 2 * DAY).tolist() == [False, True]
 
 
 def test_a_long_dwell_is_engagement_and_a_short_one_is_not() -> None:

@@ -183,7 +183,10 @@ def test_an_open_quote_in_a_long_file_is_named(
     ("name", "content"),
     [
         ("user_interest_tags.csv.gz", b"user_id,tag\n1,a\n"),
-        ("user_interest_tags.csv.gz", gzip.compress(b"user_id,tag\n" + b"1,a\n" * 9999)[:-9]),
+        (
+            "user_interest_tags.csv.gz",
+            gzip.compress(b"user_id,tag\n" + b"1,a\n" * 9999, mtime=0)[:-9],
+        ),
         ("user_interest_tags.parquet", b"PAR1 no"),
         ("user_interest_tags.parquet", b""),
     ],

@@ -1,9 +1,11 @@
-"""Point-in-time features of (user, event) pairs: one function of a Snapshot and its pairs.
+"""Point-in-time features of (user, event) pairs: one function of crowd, persons and pairs.
 
 What does not live here: what a feature weighs (``recsys.models``).
 """
 
 from functools import cached_property
+
+import numpy as np
 
 from eventlink.recsys.features import (
     affinity,
@@ -18,7 +20,9 @@ from eventlink.recsys.features import (
 )
 from eventlink.recsys.features.about import About, Sheet
 from eventlink.recsys.features.forecast import YESTERDAY, Forecast
-from eventlink.recsys.snapshot import Dense, Pairs, Snapshot
+from eventlink.recsys.matrices import Dense
+from eventlink.recsys.persons import Persons
+from eventlink.recsys.snapshot import Pairs, Snapshot
 
 __all__ = ["ABOUT", "FAMILIES", "NAMES", "About", "Features", "Forecast", "document"]
 
@@ -41,8 +45,11 @@ NAMES = tuple(ABOUT)
 class Features:
     """All features at one instant.
 
+    What is said of events comes from the crowd, and is computed once; what is said of a person
+    comes from the rows of some Persons, who may have been read later.
+
     Args:
-        s: The instant.
+        s: The crowd.
         expected: What the next day brings each event, learned from days over at the instant;
             yesterday's number if None.
     """
@@ -54,7 +61,7 @@ class Features:
         self.expected = expected or YESTERDAY
         self.demand = demand.Demand(s)
         self.affinity = affinity.Affinity(s)
-        self.people = people.People(s, self.affinity)
+        self.people = people.People(s)
         self.place = place.Place(s, self.demand)
         self.topics = topics.Topics(s)
 
@@ -64,24 +71,33 @@ class Features:
         found = forecast.columns(self.s, self.demand)
         return found | self.expected.columns(self.s, self.demand, found)
 
-    def matrix(self, p: Pairs, out: Dense | None = None) -> Dense:
+    def of_crowd(self) -> None:
+        """Compute what is the same for all pairs, which is done on first use, now.
+
+        To be called before pairs are spread over processes, for each would do it for itself.
+        """
+        self.matrix(Pairs.every(np.zeros(1, np.int32), self.s.n_columns))
+
+    def matrix(self, p: Pairs, out: Dense | None = None, persons: Persons | None = None) -> Dense:
         """Compute the features of pairs.
 
         Args:
-            p: Pairs of the same Snapshot.
+            p: Pairs of the persons and of columns of the crowd.
             out: An earlier result that is no longer needed, of at least as many pairs; fresh
                 memory costs several times the computation.
+            persons: Everybody of the crowd if None.
 
         Returns:
             Shape (len(p), len(names)), each feature's values side by side in memory (Fortran
             order). Finite.
         """
+        who = self.s if persons is None else persons
         sheet = Sheet(len(p), NAMES, out)
         for name, values in self.of_columns.items():
             p.of_columns(values, out=sheet[name])
         for group in (self.affinity, self.people, self.place, self.topics):
-            group.fill(sheet, p)
-        products.fill(self.s, sheet, p)
+            group.fill(sheet, p, who)
+        products.fill(sheet, p, who)
         return sheet.matrix
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from eventlink.recsys.snapshot import Dense
+from eventlink.recsys.matrices import Dense
 
 
 @dataclass(frozen=True)

@@ -3,40 +3,40 @@
 What does not live here: other people's pasts (``people``) and topics (``topics``).
 """
 
-from functools import cached_property
-
 import numpy as np
 
-from eventlink.recsys.dataset import DAY, Ints
+from eventlink.recsys.dataset import Ints
 from eventlink.recsys.features import organizers
 from eventlink.recsys.features.about import About, Sheet, named
 from eventlink.recsys.features.timing import local_hour_of_week
-from eventlink.recsys.snapshot import Dense, Groups, Matrix, Pairs, Snapshot, sum_into
+from eventlink.recsys.matrices import Matrix, ones, scale_rows
+from eventlink.recsys.persons import Persons
+from eventlink.recsys.snapshot import Pairs, Snapshot
 
-HALF_LIVES = {"lately": 7 * DAY, "yesterday": DAY}
-"""Beside that of ``Snapshot.attended``."""
-ACTS = {
-    "refused": "refusals",
-    "favorites": "favorites",
-    "engaged": "engagement",
-    "skipped": "skips",
+TIES = {
+    "organizer.went": "registered",
+    "organizer.went_decayed": "attended",
+    "organizer.went_lately": "attended_lately",
+    "organizer.went_yesterday": "attended_yesterday",
+    "organizer.refused": "refusals",
+    "organizer.favorites": "favorites",
+    "organizer.engaged": "engagement",
+    "organizer.skipped": "skips",
 }
-"""Name with the organizer, name in the Snapshot and with the event."""
+"""Name of a feature, and what the Persons call the acts that it sums by organizer."""
+OWN = ("refusals", "favorites", "engagement", "skips")
+"""Acts that count on the very event, too."""
 
 ABOUT = (
     About(
         "organizer ties",
-        (
-            "organizer.went",
-            "organizer.went_decayed",
-            *named("organizer.went_{}", tuple(HALF_LIVES)),
-        ),
+        tuple(TIES)[:4],
         "log of U's registrations with O; the same, decayed in 60, 7 and 1 days",
         "People go where they have been; those who came yesterday come back today",
     ),
     About(
         "organizer ties",
-        named("organizer.{}", tuple(ACTS)),
+        tuple(TIES)[4:],
         "log of U's refusals, marks, decayed clicks and passings-over of O's events",
         "Other acts than registering tell of the same interest, or of its end",
     ),
@@ -60,7 +60,7 @@ ABOUT = (
     ),
     About(
         "own acts on the event",
-        named("event.own_{}", tuple(ACTS.values())),
+        named("event.own_{}", OWN),
         "log of U's refusals, marks, decayed clicks and passings-over of E itself",
         "Who said no means it; who clicked or marked is about to decide",
     ),
@@ -74,10 +74,10 @@ ABOUT = (
 
 
 class Affinity:
-    """What each user did, summed by organizer, series and venue.
+    """What each person did, summed by the columns' organizers, series and venues.
 
     Args:
-        s: The instant.
+        s: The crowd.
     """
 
     def __init__(self, s: Snapshot) -> None:
@@ -86,98 +86,58 @@ class Affinity:
         self.series = s.groups(series, int(series.max(initial=-1)) + 1)
         self.order = organizers.order_by_start(s).astype(np.float32)
 
-    @cached_property
-    def went(self) -> Matrix:
-        """Users × organizers: registrations that stand."""
-        return self.s.registered @ self.s.organizers.members
-
-    @cached_property
-    def ties(self) -> dict[str, tuple[Matrix, Groups]]:
-        """Name to users × groups of log sums, and the groups."""
-        s, organizers = self.s, self.s.organizers
-        acts = {"went_decayed": s.attended}
-        acts |= {
-            f"went_{name}": s.attended_decayed(half_life) for name, half_life in HALF_LIVES.items()
-        }
-        acts |= {name: getattr(s, act) for name, act in ACTS.items()}
-        found = {
-            f"organizer.{name}": (m @ organizers.members, organizers) for name, m in acts.items()
-        }
-        found["organizer.went"] = (self.went, organizers)
-        found["series.went"] = (s.registered @ self.series.members, self.series)
-        found["venue.went"] = (s.registered @ s.venues.members, s.venues)
-        return {name: (log1p(matrix), groups) for name, (matrix, groups) in found.items()}
-
-    @cached_property
-    def own(self) -> dict[str, Matrix]:
-        """Name to users × columns of log acts on the very event."""
-        return {
-            f"event.own_{act}": log1p(getattr(self.s, act)[:, self.s.columns])
-            for act in ACTS.values()
-        }
-
-    @cached_property
-    def follows(self) -> Matrix:
-        """Users × organizers with a column: 1 where the user follows."""
-        log, organizers = self.s.data.follows, self.s.organizers
-        group = organizers.of_key[log.organizer]
-        kept = group < organizers.size
-        shape = (self.s.data.n_users, organizers.size)
-        return sum_into(shape, log.user[kept], group[kept])
-
-    @cached_property
-    def n_followed(self) -> Ints:
-        """For each user, how many organizers it follows."""
-        return np.bincount(self.s.data.follows.user, minlength=self.s.data.n_users).astype(np.int32)
-
-    @cached_property
-    def going(self) -> Matrix:
-        """Users × organizers: how many of the columns a registration stands for."""
-        return self.s.going @ self.s.organizers.members[self.s.columns]
-
-    def fill(self, sheet: Sheet, p: Pairs) -> None:
+    def fill(self, sheet: Sheet, p: Pairs, who: Persons) -> None:
         """Write the features of pairs.
 
         Args:
             sheet: Where to.
-            p: Pairs of the same Snapshot.
+            p: Pairs of the persons and of columns of the crowd.
+            who: The persons.
         """
-        for name, (tie, groups) in self.ties.items():
-            p.of_groups(padded(tie, p), groups.of_column, out=sheet[name])
-        for name, acts in self.own.items():
-            p.of_both(acts[p.users].toarray(), out=sheet[name])
-        self._fill_organizer(sheet, p)
-        self._fill_siblings(sheet, p)
+        self._fill_ties(sheet, p, who)
+        for act in OWN:
+            own = log1p(getattr(who, act)[p.users] @ self.s.to_columns)
+            p.of_sparse(own, sheet[f"event.own_{act}"])
+        self._fill_organizer(sheet, p, who)
+        self._fill_siblings(sheet, p, who)
 
-    def _fill_organizer(self, sheet: Sheet, p: Pairs) -> None:
-        organizer = self.s.organizers.of_column
-        went, follows = padded(self.went, p), padded(self.follows, p)
-        n_went = np.maximum(self.s.history[p.users], 1).astype(np.float32)
-        n_followed = np.maximum(self.n_followed[p.users], 1).astype(np.float32)
+    def _fill_ties(self, sheet: Sheet, p: Pairs, who: Persons) -> None:
+        went, organizers, venues = who.registered[p.users], self.s.organizers, self.s.venues
+        ties = {name: (getattr(who, acts)[p.users], organizers) for name, acts in TIES.items()}
+        ties |= {"series.went": (went, self.series), "venue.went": (went, venues)}
+        for name, (acts, groups) in ties.items():
+            p.of_sparse(log1p(acts @ groups.members), sheet[name], groups)
+
+    def _fill_organizer(self, sheet: Sheet, p: Pairs, who: Persons) -> None:
+        organizers = self.s.organizers
+        followed = who.follows[p.users]
+        went = who.registered[p.users] @ organizers.members
+        follows = followed @ organizers.to_groups
+        n_went = np.maximum(who.history[p.users], 1).astype(np.float32)
+        n_followed = np.maximum(followed.sum(axis=1), 1).astype(np.float32)
         tables = {
-            "organizer.share_of_history": went / n_went[:, None],
-            "organizer.known": ((went > 0) | (follows > 0)).astype(np.float32),
+            "organizer.share_of_history": scale_rows(went.copy(), np.float32(1) / n_went),
+            "organizer.known": ones((went + follows).tocsr()),
             "organizer.follows": follows,
-            "organizer.follows_one_of": follows / n_followed[:, None],
+            "organizer.follows_one_of": scale_rows(follows.copy(), np.float32(1) / n_followed),
         }
         for name, table in tables.items():
-            p.of_groups(table, organizer, out=sheet[name])
+            p.of_sparse(table, sheet[name], organizers)
 
-    def _fill_siblings(self, sheet: Sheet, p: Pairs) -> None:
-        taken = p.of_groups(padded(self.going, p), self.s.organizers.of_column)
-        sheet["event.siblings_taken"] = np.log1p(taken)
+    def _fill_siblings(self, sheet: Sheet, p: Pairs, who: Persons) -> None:
+        organizers = self.s.organizers
+        going = who.registered[p.users] @ self.s.to_columns
+        table = going @ organizers.members[self.s.columns]
+        taken = p.of_sparse(table, groups=organizers)
+        p.of_sparse(log1p(table), sheet["event.siblings_taken"], organizers)
         # Who has the first two of a series is about to take the third: number 2, from 0.
         sheet["event.next_for_user"] = taken == p.of_columns(self.order)
 
 
 def log1p(matrix: Matrix) -> Matrix:
-    """Take the logarithm of a sparse matrix; 0 stays 0."""
-    return matrix.log1p().tocsr()
-
-
-def padded(table: Matrix, p: Pairs) -> Dense:
-    """Return the rows of the pairs' users, with an empty last column: that of no group."""
-    return np.pad(table[p.users].toarray(), ((0, 0), (0, 1)))
+    """Take the logarithm of a sparse matrix of one's own, in place; 0 stays 0."""
+    np.log1p(matrix.data, out=matrix.data)
+    return matrix
 
 
 def _series(s: Snapshot) -> Ints:

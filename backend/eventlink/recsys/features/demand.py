@@ -11,7 +11,8 @@ import numpy as np
 from eventlink.recsys.dataset import DAY, HOUR, Bools, Floats
 from eventlink.recsys.features.about import About, named
 from eventlink.recsys.features.timing import LONGEST
-from eventlink.recsys.snapshot import Groups, Snapshot, count
+from eventlink.recsys.matrices import count
+from eventlink.recsys.snapshot import Groups, Snapshot
 
 WINDOWS = (1, 3, 6, 12, 24, 48, 72, 168, 336)
 """Hours."""

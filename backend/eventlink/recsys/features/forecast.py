@@ -13,8 +13,9 @@ from eventlink.recsys.dataset import DAY, Bools, Dataset, Floats
 from eventlink.recsys.features import demand, organizers, timing
 from eventlink.recsys.features.about import About
 from eventlink.recsys.features.demand import Demand
+from eventlink.recsys.matrices import Dense, count
 from eventlink.recsys.parallel import in_processes
-from eventlink.recsys.snapshot import Dense, Snapshot, count
+from eventlink.recsys.snapshot import Snapshot
 
 TRAINING_DAYS = 21
 HALF_LIFE_DAYS = 7.0
@@ -22,6 +23,8 @@ REFIT_DAYS = 7
 """How long a replay goes on with one forecast."""
 LEAST_REGISTRATIONS = 100
 """With fewer, or fewer first ones, in the training days the forecast is yesterday's number."""
+MOST_ROWS = 60_000
+"""(event, day) pairs to learn from; more are sampled down to this, evenly, to bound the time."""
 ROUNDS = 120
 PARAMETERS = {
     "objective": "poisson",
@@ -153,9 +156,11 @@ def fit(days: list[Day]) -> Forecast:
     numbers = [np.concatenate([day.y[which] for day in days]) for which in range(2)]
     if min(y.sum() for y in numbers) < LEAST_REGISTRATIONS:
         return YESTERDAY
+    some = slice(None, None, -(-len(x) // MOST_ROWS))
+    x, weight = x[some], weight[some]
     return Forecast(
         tuple(
-            lgb.train(PARAMETERS, lgb.Dataset(x, y, weight=weight, params=PARAMETERS), ROUNDS)
+            lgb.train(PARAMETERS, lgb.Dataset(x, y[some], weight=weight, params=PARAMETERS), ROUNDS)
             for y in numbers
         )
     )

@@ -10,7 +10,8 @@ from eventlink.recsys.dataset import DAY, HOUR, Floats, Ints
 from eventlink.recsys.features.about import About, named
 from eventlink.recsys.features.demand import Demand
 from eventlink.recsys.features.timing import LONGEST
-from eventlink.recsys.snapshot import Snapshot, count
+from eventlink.recsys.matrices import count
+from eventlink.recsys.snapshot import Snapshot
 
 WINDOWS = (6, 24, 72, 168)
 """Hours."""

@@ -6,12 +6,13 @@ What does not live here: the user's own past (``affinity``).
 from functools import cached_property
 
 import numpy as np
-from scipy import sparse
 
 from eventlink.recsys.dataset import HOUR, Floats
 from eventlink.recsys.features.about import About, Sheet
-from eventlink.recsys.features.affinity import Affinity, log1p
-from eventlink.recsys.snapshot import Matrix, Pairs, Snapshot, count, incidence, sum_into
+from eventlink.recsys.features.affinity import log1p
+from eventlink.recsys.matrices import Matrix, count, ones, scale_columns, scale_rows, sum_into
+from eventlink.recsys.persons import Persons
+from eventlink.recsys.snapshot import Pairs, Snapshot
 
 RECENT = 72 * HOUR
 EVENT_SHRINKAGE = 2.0
@@ -49,13 +50,11 @@ class People:
     """Co-registration between past events and columns.
 
     Args:
-        s: The instant.
-        affinity: Of the same instant.
+        s: The crowd.
     """
 
-    def __init__(self, s: Snapshot, affinity: Affinity) -> None:
+    def __init__(self, s: Snapshot) -> None:
         self.s = s
-        self.affinity = affinity
 
     @cached_property
     def together(self) -> Matrix:
@@ -69,7 +68,7 @@ class People:
         log = self.s.data.registrations
         recent = log.rows(self.s.standing & (log.at >= self.s.as_of - RECENT))
         lately = sum_into(self.s.registered.shape, recent.user, recent.event)
-        return (self.s.registered.T @ lately[:, self.s.columns]).tocsr()
+        return (self.s.registered.T @ (lately @ self.s.to_columns)).tocsr()
 
     @cached_property
     def cosine(self) -> Matrix:
@@ -78,38 +77,38 @@ class People:
         return _scaled(self.together, 1 / np.sqrt(size), 1 / np.sqrt(size[self.s.columns]))
 
     @cached_property
-    def circles(self) -> Matrix:
-        """Users × all organizers: 1 where the user has been with or follows the organizer."""
-        data, n = self.s.data, self.s.data.n_organizers
-        went = self.s.registered @ incidence(data.events.organizer, n)
-        follows = sum_into((data.n_users, n), data.follows.user, data.follows.organizer)
-        circles = (went + follows).tocsr()
-        circles.data[:] = 1
-        return circles
-
-    @cached_property
     def organizers_alike(self) -> Matrix:
         """All organizers × those with a column: shrunk cosine of their circles."""
-        own = np.flatnonzero(self.s.organizers.of_key[:-1] < self.s.organizers.size)
-        scale = 1 / np.sqrt(_column_sums(self.circles) + ORGANIZER_SHRINKAGE)
-        return _scaled(self.circles.T @ self.circles[:, own], scale, scale[own])
+        circles, organizers = self._circles(self.s.registered, self.s.follows), self.s.organizers
+        own = np.flatnonzero(organizers.of_key[:-1] < organizers.size)
+        scale = 1 / np.sqrt(_column_sums(circles) + ORGANIZER_SHRINKAGE)
+        return _scaled((circles.T @ circles[:, own]).tocsr(), scale, scale[own])
+
+    def _circles(self, registered: Matrix, follows: Matrix) -> Matrix:
+        """Users × all organizers: 1 where the user has been with or follows the organizer."""
+        return ones((registered @ self.s.event_organizers + follows).tocsr())
 
     @cached_property
     def followers_going(self) -> Matrix:
-        """Organizers × columns: the organizer's followers who are going, per root of followers."""
-        follows = self.affinity.follows
-        scale = 1 / np.sqrt(_column_sums(follows) + ORGANIZER_SHRINKAGE)
-        return _scaled(follows.T @ self.s.going, scale, np.ones(self.s.n_columns))
+        """All organizers × columns: the followers who are going, per root of all followers.
 
-    def fill(self, sheet: Sheet, p: Pairs) -> None:
+        Only of organizers with a column, whose followers are of the same circle.
+        """
+        organizers = self.s.organizers
+        follows = self.s.follows @ organizers.to_groups
+        scale = 1 / np.sqrt(_column_sums(follows) + ORGANIZER_SHRINKAGE)
+        going = scale_rows((follows.T @ self.s.going).tocsr(), scale.astype(np.float32))
+        return organizers.to_groups @ going
+
+    def fill(self, sheet: Sheet, p: Pairs, who: Persons) -> None:
         """Write the features of pairs.
 
         Args:
             sheet: Where to.
-            p: Pairs of the same Snapshot.
+            p: Pairs of the persons and of columns of the crowd.
+            who: The persons.
         """
-        past = self.s.registered[p.users]
-        follows = self.affinity.follows[p.users]
+        past, follows = who.registered[p.users], who.follows[p.users]
         tables = {
             "people.going": log1p(past @ self.together),
             "people.going_recently": log1p(past @ self.together_recently),
@@ -117,10 +116,9 @@ class People:
             "people.followers_going": follows @ self.followers_going,
         }
         for name, table in tables.items():
-            p.of_both(table.toarray(), out=sheet[name])
-        alike = self.circles[p.users] @ self.organizers_alike
-        table = np.pad(alike.toarray(), ((0, 0), (0, 1)))
-        p.of_groups(table, self.s.organizers.of_column, out=sheet["people.organizer_cosine"])
+            p.of_sparse(table, sheet[name])
+        alike = self._circles(past, follows) @ self.organizers_alike
+        p.of_sparse(alike, sheet["people.organizer_cosine"], self.s.organizers)
 
 
 def _column_sums(matrix: Matrix) -> Floats:
@@ -128,5 +126,5 @@ def _column_sums(matrix: Matrix) -> Floats:
 
 
 def _scaled(matrix: Matrix, rows: Floats, columns: Floats) -> Matrix:
-    by_row = sparse.diags_array(rows.astype(np.float32))
-    return (by_row @ matrix @ sparse.diags_array(columns.astype(np.float32))).tocsr()
+    by_row = scale_rows(matrix.copy(), rows.astype(np.float32))
+    return scale_columns(by_row, columns.astype(np.float32))

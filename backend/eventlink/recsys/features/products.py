@@ -8,7 +8,8 @@ import numpy as np
 
 from eventlink.recsys.features.about import About, Sheet
 from eventlink.recsys.features.place import KERNEL_WIDTHS
-from eventlink.recsys.snapshot import Pairs, Snapshot
+from eventlink.recsys.persons import Persons
+from eventlink.recsys.snapshot import Pairs
 
 FOR_NEWCOMERS = (
     "event.registrations",
@@ -41,14 +42,14 @@ ABOUT = (
 )
 
 
-def fill(s: Snapshot, sheet: Sheet, p: Pairs) -> None:
+def fill(sheet: Sheet, p: Pairs, who: Persons) -> None:
     """Write newcomers' copies of features that are already there.
 
     Args:
-        s: The instant.
         sheet: Where from and to.
-        p: Pairs of the Snapshot.
+        p: Pairs of the persons.
+        who: The persons.
     """
-    newcomer = p.of_users((s.history[p.users] == 0).astype(np.float32))
+    newcomer = p.of_users((who.history[p.users] == 0).astype(np.float32))
     for name in FOR_NEWCOMERS:
         np.multiply(newcomer, sheet[name], out=sheet[f"newcomer*{name}"])

@@ -3,19 +3,15 @@
 What does not live here: particular organizers and events (``affinity``).
 """
 
-from functools import cached_property
-
 import numpy as np
-from scipy import sparse
 
-from eventlink.recsys.dataset import DAY
 from eventlink.recsys.features.about import About, Sheet
-from eventlink.recsys.features.affinity import log1p, padded
+from eventlink.recsys.features.affinity import log1p
 from eventlink.recsys.features.timing import local_hour_of_week
-from eventlink.recsys.snapshot import Groups, Matrix, Pairs, Snapshot, sum_into
+from eventlink.recsys.matrices import Matrix, row_sums, scale_columns, scale_rows
+from eventlink.recsys.persons import Persons
+from eventlink.recsys.snapshot import Groups, Pairs, Snapshot
 
-INTENT_HALF_LIFE = 3 * DAY
-"""A search tells what somebody wants now."""
 SLOT_HOURS = 3
 SLOTS = 7 * 24 // SLOT_HOURS
 
@@ -49,10 +45,10 @@ ABOUT = (
 
 
 class Topics:
-    """Profiles of users over tags, categories and hours of the week.
+    """Tags, categories and hours of the week of events, and each person's share in them.
 
     Args:
-        s: The instant.
+        s: The crowd.
     """
 
     def __init__(self, s: Snapshot) -> None:
@@ -61,69 +57,47 @@ class Topics:
         known = np.isfinite(events.start)
         frequency = np.bincount(s.data.event_tags.tag, minlength=s.data.n_tags)
         self.idf = np.log((1 + known.sum()) / (1 + frequency)).astype(np.float32)
-        self.tags = _unit_rows(s.event_tags @ sparse.diags_array(self.idf))
+        self.tags = _unit_rows(scale_columns(s.event_tags.copy(), self.idf))
+        self.tags_to_columns = self.tags[s.columns].T.tocsr()
         self.categories = s.groups(events.category, s.data.n_categories)
         slot = local_hour_of_week(events.start, events.lon) // SLOT_HOURS
         self.slots = s.groups(np.where(known, slot, -1).astype(np.int32), SLOTS)
 
-    @cached_property
-    def tag_profiles(self) -> dict[str, Matrix]:
-        """Name to users × tags."""
-        s, interests, intents = self.s, self.s.data.interests, self.s.data.intents
-        shape = (s.data.n_users, s.data.n_tags)
-        liked = sum_into(shape, interests.user, interests.tag)
-        named = intents.rows(intents.tag >= 0)
-        wanted = sum_into(shape, named.user, named.tag, s.decay(named.at, INTENT_HALF_LIFE))
-        return {
-            "tags.interests": _unit_rows(liked @ sparse.diags_array(self.idf)),
-            "tags.history": _unit_rows(s.attended @ self.tags),
-            "tags.engaged": _unit_rows(s.engagement @ self.tags),
-            "tags.intent": wanted,
-        }
-
-    @cached_property
-    def shares(self) -> dict[str, tuple[Matrix, Groups]]:
-        """Name to users × groups of smoothed shares, and the groups."""
-        s = self.s
-        return {
-            "category.share": (_shares(s.attended, self.categories), self.categories),
-            "category.engaged": (_shares(s.engagement, self.categories), self.categories),
-            "category.intent": (self._wanted_categories, self.categories),
-            "habits.slot": (_shares(s.attended, self.slots), self.slots),
-        }
-
-    @property
-    def _wanted_categories(self) -> Matrix:
-        s, intents = self.s, self.s.data.intents
-        named = intents.rows(intents.category >= 0)
-        group = self.categories.of_key[named.category]
-        kept = group < self.categories.size
-        weight = s.decay(named.at[kept], INTENT_HALF_LIFE)
-        shape = (s.data.n_users, self.categories.size)
-        return log1p(sum_into(shape, named.user[kept], group[kept], weight))
-
-    def fill(self, sheet: Sheet, p: Pairs) -> None:
+    def fill(self, sheet: Sheet, p: Pairs, who: Persons) -> None:
         """Write the features of pairs.
 
         Args:
             sheet: Where to.
-            p: Pairs of the same Snapshot.
+            p: Pairs of the persons and of columns of the crowd.
+            who: The persons.
         """
-        tags = self.tags[self.s.columns].T.tocsr()
-        for name, profile in self.tag_profiles.items():
-            p.of_both((profile[p.users] @ tags).toarray(), out=sheet[name])
-        sheet["tags.intent"] = np.log1p(sheet["tags.intent"])
-        for name, (share, groups) in self.shares.items():
-            p.of_groups(padded(share, p), groups.of_column, out=sheet[name])
+        attended, engagement = who.attended[p.users], who.engagement[p.users]
+        profiles = {
+            "tags.interests": _unit_rows(scale_columns(who.interests[p.users], self.idf)),
+            "tags.history": _unit_rows(attended @ self.tags),
+            "tags.engaged": _unit_rows(engagement @ self.tags),
+            "tags.intent": who.wanted_tags[p.users],
+        }
+        tables = {name: profile @ self.tags_to_columns for name, profile in profiles.items()}
+        log1p(tables["tags.intent"])
+        for name, table in tables.items():
+            p.of_sparse(table, sheet[name])
+        wanted = log1p(who.wanted_categories[p.users] @ self.categories.to_groups)
+        shares = {
+            "category.share": (_shares(attended, self.categories), self.categories),
+            "category.engaged": (_shares(engagement, self.categories), self.categories),
+            "category.intent": (wanted, self.categories),
+            "habits.slot": (_shares(attended, self.slots), self.slots),
+        }
+        for name, (share, groups) in shares.items():
+            p.of_sparse(share, sheet[name], groups)
 
 
 def _unit_rows(matrix: Matrix) -> Matrix:
-    norm = np.sqrt(np.asarray(matrix.multiply(matrix).sum(axis=1)))
-    scale = np.divide(1.0, norm, out=np.zeros_like(norm), where=norm > 0)
-    return sparse.csr_array(sparse.diags_array(scale.astype(np.float32)) @ matrix)
+    norm = np.sqrt(row_sums(matrix, power=2))
+    return scale_rows(matrix, np.divide(1, norm, out=np.zeros_like(norm), where=norm > 0))
 
 
 def _shares(acts: Matrix, groups: Groups) -> Matrix:
     """Each group's share of a user's acts, smoothed towards nothing by one act."""
-    total = np.asarray(acts.sum(axis=1), np.float32) + 1
-    return (sparse.diags_array(1 / total) @ (acts @ groups.members)).tocsr()
+    return scale_rows(acts @ groups.members, np.float32(1) / (row_sums(acts) + np.float32(1)))

@@ -7,6 +7,7 @@ import numpy as np
 from eventlink.errors import InvalidOptionError, ModelMismatchError
 from eventlink.recsys.examples import Examples
 from eventlink.recsys.models.contract import Model
+from eventlink.recsys.models.heuristic import HeuristicModel
 from eventlink.recsys.models.linear import ConditionalLogit
 from eventlink.recsys.models.prior import PriorModel
 from eventlink.recsys.models.trees import LinearWithTrees
@@ -16,6 +17,7 @@ from eventlink.recsys.progress import Report, silent
 __all__ = [
     "KINDS",
     "ConditionalLogit",
+    "HeuristicModel",
     "LinearWithTrees",
     "Model",
     "PriorModel",
@@ -24,7 +26,8 @@ __all__ = [
 ]
 
 KINDS: dict[str, type[Model]] = {
-    model.kind: model for model in (PriorModel, ConditionalLogit, LinearWithTrees)
+    model.kind: model
+    for model in (HeuristicModel, PriorModel, ConditionalLogit, LinearWithTrees)
 }
 """Every model that can be stored, by the name it is stored under."""
 
@@ -68,9 +71,10 @@ def fit_model(
         options: Of the training.
         rng: Source of the order of the examples.
         report: Told of the progress.
-        kind: ``prior``, ``linear`` or ``trees``; ``auto`` leaves it to ``options.model``, and where
-            that is ``auto`` too, it is the highest rung that the examples carry. Without a positive
-            and a negative there is nothing to fit: then it is the prior, whatever is asked for.
+        kind: ``heuristic``, ``prior``, ``linear`` or ``trees``; ``auto`` leaves it to
+            ``options.model``, and where that is ``auto`` too, it is the highest rung that the
+            examples carry. Without a positive and a negative there is nothing to fit: what would
+            have to be fitted is then the prior.
 
     Raises:
         InvalidOptionError: There is no such rung.
@@ -78,7 +82,7 @@ def fit_model(
     if kind not in MODELS:
         raise InvalidOptionError(f"--model must be one of {', '.join(MODELS)}, not {kind!r}")
     asked = options.model if kind == "auto" else kind
-    if not 0 < examples.n_positives < len(examples):
+    if asked != HeuristicModel.kind and not 0 < examples.n_positives < len(examples):
         asked = PriorModel.kind
     elif asked == "auto":
         asked = _highest_rung(examples.n_positives)

@@ -9,9 +9,9 @@ import numpy as np
 
 from eventlink.errors import ModelMismatchError
 from eventlink.recsys.examples import Examples
+from eventlink.recsys.matrices import Dense
 from eventlink.recsys.options import TrainOptions
 from eventlink.recsys.progress import Report, silent
-from eventlink.recsys.snapshot import Dense
 
 
 class Model(Protocol):
@@ -52,6 +52,15 @@ class Model(Protocol):
 
         Returns:
             Shape (n,).
+        """
+        ...
+
+    def rescale(self, slope: float, intercept: float) -> None:
+        """Turn every margin m into slope × m + intercept, which changes no order.
+
+        Args:
+            slope: Above 0.
+            intercept: Of the new log-odds.
         """
         ...
 

@@ -1,5 +1,6 @@
 """Prior weights: what a site that has learned nothing yet ranks by."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -7,9 +8,9 @@ from scipy.special import expit
 
 from eventlink.recsys.examples import Examples
 from eventlink.recsys.features import NAMES
+from eventlink.recsys.matrices import Dense, weighted_sums
 from eventlink.recsys.options import TrainOptions
 from eventlink.recsys.progress import Report, silent
-from eventlink.recsys.snapshot import Dense
 
 INTERCEPT = -6.0
 WEIGHTS = {
@@ -44,13 +45,14 @@ class PriorModel:
     """A logistic model whose weights are constants; it needs no example."""
 
     kind: ClassVar[str] = "prior"
+    constants: ClassVar[Mapping[str, float]] = WEIGHTS
 
     feature_names_: tuple[str, ...] = NAMES
     weights_: Dense
     intercept_: float
 
     def __init__(self) -> None:
-        self.weights_ = np.array([WEIGHTS.get(name, 0.0) for name in NAMES], np.float32)
+        self.weights_ = np.array([self.constants.get(name, 0.0) for name in NAMES], np.float32)
         self.intercept_ = INTERCEPT
 
     def fit(
@@ -66,13 +68,17 @@ class PriorModel:
 
     def margin(self, x: Dense) -> Dense:
         """Return the log-odds of the score, shape (n,)."""
-        margins: Dense = x @ self.weights_ + np.float32(self.intercept_)
-        return margins
+        return weighted_sums(x.T, self.weights_) + np.float32(self.intercept_)
 
     def score(self, x: Dense) -> Dense:
         """Return the probability of a registration within a day, shape (n,)."""
         probability: Dense = expit(self.margin(x))
         return probability
+
+    def rescale(self, slope: float, intercept: float) -> None:
+        """Turn every margin m into slope × m + intercept, which changes no order."""
+        self.weights_ = np.float32(slope) * self.weights_
+        self.intercept_ = slope * self.intercept_ + intercept
 
     def explain(self, x: Dense) -> tuple[Dense, float]:
         """Split log-odds into contributions of shape (n, k) and the intercept."""

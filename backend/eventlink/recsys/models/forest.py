@@ -1,0 +1,113 @@
+"""Scoring many pairs by small boosted trees: LightGBM's very sums in a tenth of its time.
+
+What does not live here: how the trees are grown (``models.trees``).
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import lightgbm as lgb
+import numpy as np
+import numpy.typing as npt
+
+from eventlink.recsys.matrices import Dense
+
+MOST_LEAVES = 8
+"""A set of leaves is a byte."""
+FEWEST_ROWS = 600
+"""Below this LightGBM is as fast."""
+CHUNK = 32768
+"""Rows at a time, so that what a tree needs stays in cache."""
+
+Bytes = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class _Tree:
+    """A tree whose leaves are numbered from left to right."""
+
+    nodes: list[tuple[int, np.float32, np.uint8]]
+    """Feature, threshold, and the leaves that are out of reach for a larger value."""
+    values: npt.NDArray[np.float64]
+    """For every set of leaves out of reach, the value of the first leaf that is not in it."""
+
+
+class Forest:
+    """Trees evaluated node by node over many rows instead of row by row.
+
+    A row ends in the leftmost leaf that no node has put out of reach (QuickScorer: Lucchese et
+    al., SIGIR 2015). Every node is a comparison of one column, which a processor does for sixteen
+    rows at once. Values are added in LightGBM's order and precision, so the sums are the same.
+
+    Args:
+        booster: Of at most ``MOST_LEAVES`` leaves a tree, on features that are never missing.
+    """
+
+    def __init__(self, booster: lgb.Booster) -> None:
+        self.booster = booster
+        trees = booster.dump_model()["tree_info"]
+        self.fits = all(tree["num_leaves"] <= MOST_LEAVES for tree in trees)
+        self.trees = [_tree(tree["tree_structure"]) for tree in trees] if self.fits else []
+
+    def sums(self, x: Dense) -> Dense:
+        """Sum the trees' values.
+
+        Args:
+            x: Features, shape (n, k), finite; a feature's values side by side in memory is fastest.
+
+        Returns:
+            Shape (n,).
+        """
+        if not len(x):
+            return np.zeros(0, np.float32)
+        if len(x) < FEWEST_ROWS or not self.fits:
+            found = self.booster.predict(x, raw_score=True, num_threads=1)
+            return np.asarray(found, np.float32)
+        sums = np.empty(len(x), np.float32)
+        for begin in range(0, len(x), CHUNK):
+            rows = slice(begin, begin + CHUNK)
+            sums[rows] = self._sums(np.ascontiguousarray(x[rows].T))
+        return sums
+
+    def _sums(self, columns: Dense) -> npt.NDArray[np.float64]:
+        n = columns.shape[1]
+        total, value = np.zeros(n), np.empty(n)
+        larger, out_of_reach = np.empty(n, bool), np.empty(n, np.uint8)
+        place = np.empty(n, np.intp)
+        leaves = larger.view(np.uint8)
+        for tree in self.trees:
+            out_of_reach.fill(0)
+            for feature, threshold, left in tree.nodes:
+                np.greater(columns[feature], threshold, out=larger)
+                np.multiply(leaves, left, out=leaves)
+                np.bitwise_or(out_of_reach, leaves, out=out_of_reach)
+            place[...] = out_of_reach
+            np.take(tree.values, place, out=value, mode="clip")
+            total += value
+        return total
+
+
+def _tree(root: dict[str, Any]) -> _Tree:
+    nodes: list[tuple[int, np.float32, np.uint8]] = []
+    leaves: list[float] = []
+
+    def walk(node: dict[str, Any]) -> int:
+        """Number the leaves below a node; return the set of them."""
+        if "leaf_value" in node:
+            leaves.append(node["leaf_value"])
+            return 1 << (len(leaves) - 1)
+        left = walk(node["left_child"])
+        nodes.append((node["split_feature"], _rounded_down(node["threshold"]), np.uint8(left)))
+        return left | walk(node["right_child"])
+
+    walk(root)
+    first = [next(i for i in range(9) if not out >> i & 1) for out in range(256)]
+    values = np.array([leaves[min(place, len(leaves) - 1)] for place in first])
+    return _Tree(nodes, values)
+
+
+def _rounded_down(threshold: float) -> np.float32:
+    """Return the largest single-precision number up to a threshold: x > t as LightGBM has it."""
+    near = np.float32(threshold)
+    # As a Python number, for NumPy would compare in single precision.
+    return near if float(near) <= threshold else np.nextafter(near, np.float32(-np.inf))
