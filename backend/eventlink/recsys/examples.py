@@ -4,37 +4,48 @@ What does not live here: what the features are (``recsys.features``) and what is
 (``recsys.models``).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import pairwise
 
 import numpy as np
 
 from eventlink.recsys.dataset import DAY, Bools, Dataset, Floats, Ints
 from eventlink.recsys.features import NAMES, Features, Forecast, forecast
+from eventlink.recsys.impressions import REGISTERED, ShownLists
+from eventlink.recsys.matrices import Dense
 from eventlink.recsys.options import TrainOptions
 from eventlink.recsys.parallel import in_processes
 from eventlink.recsys.progress import Report, silent
-from eventlink.recsys.snapshot import Dense, Pairs, Snapshot
+from eventlink.recsys.snapshot import Pairs, Snapshot
 
 USERS_A_BLOCK = 256
 MOST_USER_DAYS = 8000
 """More (user, day) pairs are sampled down to this, evenly over the days, to bound memory."""
+MOST_LISTS = 300
+"""More shown lists a day are sampled down to this, to bound memory."""
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Pairs with what came of them; those of one user and day stand together."""
+    """Pairs with what came of them, in groups out of which somebody chose.
+
+    A group is a user's day (what was registered for, and events drawn) or a list that was shown.
+    """
 
     x: Dense
     """Features, shape (n, number of features)."""
     y: Bools
     """Whether the user registered within the day."""
     group: Ints
-    """Number of the (user, day), ascending."""
+    """Number of the group, ascending."""
     at: Floats
     """The instant at which the pair was seen, ascending."""
     weight: Floats
-    """How many candidates the pair stands for: 1 if positive, more if drawn."""
+    """How many candidates the pair stands for: 1 if positive, more if drawn, 0 if shown."""
+    gain: Dense
+    """What the outcome is worth: 1 for a registration, see ``recsys.impressions``; 0 for none."""
+    position: Dense
+    """Log of the place in the shown list, counted from 1; 0 for a pair that was not shown."""
 
     def __len__(self) -> int:
         return len(self.y)
@@ -47,14 +58,12 @@ class Examples:
             end: Likewise.
         """
         which = slice(*np.searchsorted(self.at, [begin, end], side="left"))
-        return Examples(
-            self.x[which], self.y[which], self.group[which], self.at[which], self.weight[which]
-        )
+        return Examples(**{f.name: getattr(self, f.name)[which] for f in fields(self)})
 
     @property
     def n_positives(self) -> int:
-        """Number of positive examples."""
-        return int(self.y.sum())
+        """Number of examples of which something came."""
+        return int((self.gain > 0).sum())
 
 
 @dataclass(frozen=True)
@@ -89,7 +98,10 @@ def outcomes(data: Dataset, s: Snapshot, until: float) -> Outcomes:
 def is_registered(s: Snapshot, user: Ints, column: Ints) -> Bools:
     """Tell for pairs whether a registration stands at the instant."""
     log = s.data.registrations
-    key = log.user[s.standing].astype(np.int64) * s.data.n_events + log.event[s.standing]
+    asked_for = np.zeros(s.data.n_users, bool)
+    asked_for[user] = True
+    rows = s.standing & asked_for[log.user]  # mostly few, and looking up is dear
+    key = log.user[rows].astype(np.int64) * s.data.n_events + log.event[rows]
     asked = user.astype(np.int64) * s.data.n_events + s.columns[column]
     return np.isin(asked, key)
 
@@ -147,7 +159,9 @@ def examples_of_day(
     share: float,
     rng: np.random.Generator,
 ) -> Examples:
-    """Make one day's examples: all registrations, and negatives drawn uniformly for each user.
+    """Make one day's examples.
+
+    All registrations with negatives drawn uniformly for each user, and the lists that were shown.
 
     Args:
         data: Everything.
@@ -172,12 +186,29 @@ def examples_of_day(
     y = np.arange(len(user)) < kept.sum()
     order = np.argsort(user, kind="stable")
     user, column, y = user[order], column[order], y[order]
-    return Examples(
-        x=_features(Features(s, expected), user, column),
+    features = Features(s, expected)
+    days = Examples(
+        x=_features(features, user, column),
         y=y,
         group=np.searchsorted(users, user).astype(np.int32),
         at=np.full(len(y), at),
         weight=np.where(y, 1.0, s.n_columns / negatives),
+        gain=y.astype(np.float32),
+        position=np.zeros(len(y), np.float32),
+    )
+    lists = ShownLists.of_day(data, s, at + DAY)
+    return _concatenate([days, _of_lists(lists.sample(MOST_LISTS, rng), features)])
+
+
+def _of_lists(lists: ShownLists, features: Features) -> Examples:
+    return Examples(
+        x=_features(features, lists.user, lists.column),
+        y=lists.gain >= REGISTERED,
+        group=lists.list,
+        at=np.full(len(lists), features.s.as_of),
+        weight=np.zeros(len(lists)),
+        gain=lists.gain,
+        position=np.log1p(lists.position).astype(np.float32),
     )
 
 
@@ -194,18 +225,16 @@ def _features(features: Features, user: Ints, column: Ints) -> Dense:
     _, first = np.unique(user, return_index=True)
     bounds = np.append(first[::USERS_A_BLOCK], len(user))
     for begin, end in pairwise(bounds):
-        x[begin:end] = features.matrix(Pairs.of(user[begin:end], column[begin:end]))
+        pairs, place = Pairs.distinct(user[begin:end], column[begin:end], features.s.n_columns)
+        x[begin:end] = features.matrix(pairs)[place]
     return x
 
 
 def _concatenate(days: list[Examples]) -> Examples:
-    """Put days together; groups of different days stay apart."""
+    """Put examples together; their groups stay apart."""
     offsets = np.cumsum([0, *(int(day.group.max(initial=-1)) + 1 for day in days)])
     groups = [day.group + offset for day, offset in zip(days, offsets, strict=False)]
-    return Examples(
-        x=np.concatenate([day.x for day in days]),
-        y=np.concatenate([day.y for day in days]),
-        group=np.concatenate(groups).astype(np.int32),
-        at=np.concatenate([day.at for day in days]),
-        weight=np.concatenate([day.weight for day in days]),
-    )
+    joined = {
+        f.name: np.concatenate([getattr(day, f.name) for day in days]) for f in fields(Examples)
+    }
+    return Examples(**joined | {"group": np.concatenate(groups).astype(np.int32)})

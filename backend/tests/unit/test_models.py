@@ -8,6 +8,7 @@ import pytest
 from scipy.special import expit
 
 from eventlink.errors import InvalidOptionError, ModelMismatchError
+from eventlink.recsys.dataset import Bools
 from eventlink.recsys.examples import Examples
 from eventlink.recsys.features import NAMES
 from eventlink.recsys.models import (
@@ -15,12 +16,14 @@ from eventlink.recsys.models import (
     LEAST_FOR_TREES,
     LEAST_POSITIVES,
     ConditionalLogit,
+    HeuristicModel,
     LinearWithTrees,
     PriorModel,
     fit_model,
     model_from_json,
 )
 from eventlink.recsys.models.contract import Model, require_features
+from eventlink.recsys.models.heuristic import RULES
 from eventlink.recsys.models.prior import WEIGHTS
 from eventlink.recsys.options import TrainOptions
 from eventlink.recsys.reasons import REASONS
@@ -36,6 +39,34 @@ def examples(rng: np.random.Generator, n: int = 6000, strength: float = 1.5) -> 
         group=(np.arange(n) // 25).astype(np.int32),
         at=np.zeros(n),
         weight=np.where(y, 1.0, 10.0),
+        gain=y.astype(np.float32),
+        position=np.zeros(n, np.float32),
+    )
+
+
+def with_outcome(seen: Examples, y: Bools) -> Examples:
+    return replace(seen, y=y, weight=np.where(y, 1.0, 10.0), gain=y.astype(np.float32))
+
+
+def lists(rng: np.random.Generator, n_lists: int = 3000, attention: float = -0.8) -> Examples:
+    """Lists of ten, sorted by a feature that nobody cares for; one is clicked, by place and taste.
+
+    Every place gets ``(1 + place) ** attention`` of attention; only the first feature is liked.
+    """
+    n = 10 * n_lists
+    x = rng.normal(0, 1, (n, len(NAMES))).astype(np.float32)
+    x[:, 1] = -np.sort(-x[:, 1].reshape(-1, 10), axis=1).ravel()
+    position = np.tile(np.log1p(np.arange(10)), n_lists).astype(np.float32)
+    wanted = x[:, 0] + attention * position + rng.gumbel(0, 1, n)
+    clicked = np.arange(10) == wanted.reshape(-1, 10).argmax(axis=1)[:, None]
+    return Examples(
+        x=x,
+        y=np.zeros(n, bool),
+        group=(np.arange(n) // 10).astype(np.int32),
+        at=np.zeros(n),
+        weight=np.zeros(n),
+        gain=np.where(clicked, 0.5, 0.0).astype(np.float32).ravel(),
+        position=position,
     )
 
 
@@ -63,6 +94,18 @@ def test_contributions_add_up_to_the_log_odds(model: Model, rng: np.random.Gener
 def test_the_margin_is_the_log_odds_of_the_score(model: Model, rng: np.random.Generator) -> None:
     x = rng.normal(0, 0.3, (50, len(NAMES))).astype(np.float32)
     np.testing.assert_allclose(expit(model.margin(x)), model.score(x), rtol=1e-6)
+
+
+def test_rescaling_moves_every_log_odds_alike(model: Model, rng: np.random.Generator) -> None:
+    x = rng.normal(0, 0.3, (50, len(NAMES))).astype(np.float32)
+    before = model.margin(x)
+    model.rescale(0.7, -1.5)
+    np.testing.assert_allclose(model.margin(x), 0.7 * before - 1.5, rtol=1e-4, atol=1e-4)
+    contributions, constant = model.explain(x)
+    total = contributions.astype(np.float64).sum(axis=1) + constant
+    np.testing.assert_allclose(total, model.margin(x), rtol=1e-3, atol=1e-3)
+    again = model_from_json(list(model.feature_names_), json.loads(json.dumps(model.to_json())))
+    np.testing.assert_array_equal(again.margin(x), model.margin(x))
 
 
 def test_the_outline_keeps_what_decides(model: Model, rng: np.random.Generator) -> None:
@@ -133,9 +176,47 @@ def test_recent_examples_weigh_more(rng: np.random.Generator) -> None:
         group=np.concatenate([old.group, new.group + 1000]),
         at=np.concatenate([old.at, new.at + 28 * 86400]),
         weight=np.concatenate([old.weight, new.weight]),
+        gain=np.concatenate([old.gain, new.gain]),
+        position=np.concatenate([old.position, new.position]),
     )
     model = ConditionalLogit().fit(both, TrainOptions(half_life_days=7), rng)
     assert model.weights_[0] < 0 < model.weights_[1]
+
+
+def test_what_a_place_in_a_list_gets_is_not_taken_for_taste(rng: np.random.Generator) -> None:
+    shown = lists(rng)
+    model = ConditionalLogit().fit(shown, TrainOptions(l2=0.0), np.random.default_rng(0))
+    assert model.position_ == pytest.approx(-0.8, abs=0.08)
+    assert abs(model.weights_[1]) < 0.08 * model.weights_[0]
+    blind = replace(shown, position=np.zeros(len(shown), np.float32))
+    naive = ConditionalLogit().fit(blind, TrainOptions(l2=0.0), np.random.default_rng(0))
+    assert naive.weights_[1] > 0.3 * naive.weights_[0]
+
+
+@pytest.mark.parametrize("kind", ["linear", "trees"])
+def test_clicks_alone_are_enough_to_learn_from(kind: str, rng: np.random.Generator) -> None:
+    model = fit_model(lists(rng), TrainOptions(model=kind), np.random.default_rng(0))
+    x = np.zeros((2, len(NAMES)), np.float32)
+    x[1, 0] = 1.0
+    low, high = model.score(x)
+    assert 0 < low < high < 0.1
+
+
+def test_a_higher_gain_weighs_more(rng: np.random.Generator) -> None:
+    """Clicks go with one feature, registrations with another."""
+    clicked, taken = examples(rng, 8000), examples(rng, 8000)
+    taken.x[:, [0, 2]] = taken.x[:, [2, 0]]
+    both = Examples(
+        x=np.concatenate([clicked.x, taken.x]),
+        y=np.concatenate([np.zeros(8000, bool), taken.y]),
+        group=np.concatenate([clicked.group, taken.group + 1000]),
+        at=np.zeros(16_000),
+        weight=np.concatenate([np.zeros(8000), taken.weight]),
+        gain=np.concatenate([0.5 * clicked.gain, taken.gain]),
+        position=np.zeros(16_000, np.float32),
+    )
+    model = ConditionalLogit().fit(both, TrainOptions(), rng)
+    assert model.weights_[2] > 1.3 * model.weights_[0] > 0
 
 
 def corner(rng: np.random.Generator, n: int = 12_000) -> Examples:
@@ -143,7 +224,7 @@ def corner(rng: np.random.Generator, n: int = 12_000) -> Examples:
     plain = examples(rng, n)
     both = (plain.x[:, 0] > 0.5) & (plain.x[:, 1] > 0.5)
     y = rng.random(n) < np.where(both, 0.5, 0.02)
-    return Examples(plain.x, y, plain.group, plain.at, np.where(y, 1.0, 10.0))
+    return with_outcome(plain, y)
 
 
 def surprise(model: Model, seen: Examples) -> float:
@@ -177,7 +258,10 @@ def test_trees_fit_where_every_positive_is_ranked_behind(rng: np.random.Generato
     x = np.zeros((n, len(NAMES)), np.float32)
     x[:, 0] = np.arange(n) % 2
     last = np.arange(n) == n - 1
-    one = Examples(x, last, np.zeros(n, np.int32), np.zeros(n), np.ones(n))
+    nothing = np.zeros(n)
+    one = Examples(
+        x, last, nothing.astype(np.int32), nothing, np.ones(n), last.astype(np.float32), nothing
+    )
     assert np.isfinite(LinearWithTrees().fit(one, TrainOptions(), rng).score(x)).all()
 
 
@@ -192,8 +276,9 @@ def test_trees_fit_where_every_positive_is_ranked_behind(rng: np.random.Generato
     ],
 )
 def test_more_positives_get_a_higher_rung(n_positives: int, expected: type[Model]) -> None:
-    seen = replace(examples(np.random.default_rng(3), 12_000), y=np.zeros(12_000, bool))
-    seen.y[: 12 * n_positives : 12] = True
+    y = np.zeros(12_000, bool)
+    y[: 12 * n_positives : 12] = True
+    seen = with_outcome(examples(np.random.default_rng(3), len(y)), y)
     found = fit_model(seen, TrainOptions(epochs=1), np.random.default_rng(0))
     assert isinstance(found, expected)
 
@@ -208,17 +293,34 @@ def test_a_rung_may_be_asked_for(kind: str) -> None:
 
 @pytest.mark.parametrize("y", [True, False])
 def test_without_contrast_there_is_only_the_prior(y: bool) -> None:
-    seen = replace(examples(np.random.default_rng(3), 500), y=np.full(500, y))
+    seen = with_outcome(examples(np.random.default_rng(3), 500), np.full(500, y))
     found = fit_model(seen, TrainOptions(model="trees"), np.random.default_rng(0))
     assert isinstance(found, PriorModel)
 
 
+def test_the_heuristic_learns_nothing_so_it_needs_no_contrast() -> None:
+    seen = replace(examples(np.random.default_rng(3), 500), gain=np.zeros(500, np.float32))
+    found = fit_model(seen, TrainOptions(model="heuristic"), np.random.default_rng(0))
+    assert isinstance(found, HeuristicModel)
+
+
+def test_the_heuristic_puts_known_organizers_first_then_interests_then_what_sells() -> None:
+    names = ("organizer.known", "tags.interests", "event.registrations_24h")
+    x = np.zeros((4, len(NAMES)), np.float32)
+    x[0, NAMES.index(names[0])] = 1
+    x[1, NAMES.index(names[1])] = 1
+    x[2, NAMES.index(names[2])] = np.log1p(5)
+    x[1:3, NAMES.index("place.same_city")] = 1
+    margin = HeuristicModel().margin(x)
+    assert list(np.argsort(-margin)) == [0, 1, 2, 3]
+
+
 def test_an_unknown_rung_is_refused() -> None:
     few = examples(np.random.default_rng(3), 500)
-    with pytest.raises(InvalidOptionError, match="auto, prior, linear, trees, not 'oracle'"):
+    with pytest.raises(InvalidOptionError, match="auto, heuristic, prior, linear, trees, not 'oracle'"):
         fit_model(few, TrainOptions(), np.random.default_rng(0), kind="oracle")
 
 
 def test_the_prior_and_the_reasons_name_features_that_exist() -> None:
-    assert set(WEIGHTS) <= set(NAMES)
+    assert set(WEIGHTS) | set(RULES) <= set(NAMES)
     assert {reason.when for reason in REASONS} - {None} <= set(NAMES)

@@ -8,7 +8,10 @@ from scipy.special import expit
 
 from eventlink.recsys.dataset import DAY, Bools, Floats, Ints
 from eventlink.recsys.examples import Examples
-from eventlink.recsys.snapshot import Dense
+from eventlink.recsys.matrices import Dense
+
+RARE = -6.0
+"""Log-odds that some user registers for some event within a day, where they cannot be learned."""
 
 
 def recency(examples: Examples, half_life_days: float) -> Floats:
@@ -43,11 +46,30 @@ def softmax(margin: Dense, length: Ints) -> Dense:
     return probability
 
 
-def shares(y: Bools, length: Ints) -> Dense:
-    """Split one choice a group evenly over what was chosen; 0 in a group where nothing was."""
+def importance(examples: Examples, half_life_days: float) -> Dense:
+    """Weigh groups by age, and by the best that came of them; mean 1, shape (number of groups,).
+
+    Args:
+        examples: Sorted by group.
+        half_life_days: How fast an example loses weight with its age.
+    """
+    first = first_rows(examples)
+    best = np.maximum.reduceat(examples.gain, first)
+    weight = recency(examples, half_life_days)[first] * best
+    scaled: Dense = (weight / weight.mean()).astype(np.float32)
+    return scaled
+
+
+def shares(gain: Dense, length: Ints) -> Dense:
+    """Split one choice a group over what was chosen, by gain; 0 in a group where nothing was.
+
+    Args:
+        gain: Shape (n,); 0 where not chosen.
+        length: Rows of each group; they sum to n.
+    """
     begins = np.cumsum(length) - length
-    chosen = y.astype(np.float32)
-    share: Dense = chosen / np.repeat(np.maximum(np.add.reduceat(chosen, begins), 1), length)
+    total = np.add.reduceat(gain, begins)
+    share: Dense = gain / np.repeat(np.where(total > 0, total, np.float32(1)), length)
     return share
 
 
@@ -58,12 +80,15 @@ def calibrate(margin: Dense, y: Bools, weight: Floats) -> tuple[float, float]:
 
     Args:
         margin: Shape (n,).
-        y: What happened; something must and something must not have.
+        y: What happened.
         weight: How many pairs each stands for.
 
     Returns:
-        Slope, above 0, and intercept of the log-odds.
+        Slope, above 0, and intercept of the log-odds. Where nothing tells the rate, because there
+        are only clicks or only positives, the mean log-odds become ``RARE``.
     """
+    if not 0 < (weight * y).sum() < weight.sum():
+        return 1.0, RARE - float(margin.mean())
     design = np.stack([margin.astype(np.float64), np.ones(len(margin))], axis=1)
     rate = (weight * y).sum() / weight.sum()
     found = np.array([1.0, np.log(rate / (1 - rate)) - margin.mean()])

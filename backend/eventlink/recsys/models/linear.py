@@ -5,12 +5,13 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from scipy.special import expit
 
-from eventlink.recsys.dataset import Floats
 from eventlink.recsys.examples import Examples
 from eventlink.recsys.features import NAMES
+from eventlink.recsys.matrices import Dense, weighted_sums
 from eventlink.recsys.models.choice import (
     calibrate,
     first_rows,
+    importance,
     recency,
     rows_of,
     shares,
@@ -18,12 +19,12 @@ from eventlink.recsys.models.choice import (
 )
 from eventlink.recsys.options import TrainOptions
 from eventlink.recsys.progress import Report, silent
-from eventlink.recsys.snapshot import Dense
 
 GROUPS_A_BATCH = 64
 CLIP = 6.0
 """Standardised features are cut here, so that one odd event cannot carry a ranking."""
-CHUNK = 100_000
+CHUNK = 1024
+"""Rows at a time, so that a feature's column stays in cache."""
 
 
 class ConditionalLogit:
@@ -33,6 +34,11 @@ class ConditionalLogit:
     which of the candidates was it (McFadden, 1974)? What is the same for all candidates of a
     (user, day) cancels, so the weights spend nothing on how active users or days are. Choices are
     weighted by recency; the squared norm of the standardised weights is penalised (L2).
+
+    In a list that was shown, a choice depends on the place too. There the softmax has one term
+    more, a weight times the log of the place, which takes up the attention that the first places
+    get whatever stands there (the additive model of Craswell et al., WSDM 2008, on the log scale
+    of Joachims, Swaminathan and Schnabel, WSDM 2017). No score has that term.
 
     AdaGrad (Duchi, Hazan and Singer, JMLR 2011) on mini-batches of choices; the last pass's
     iterates are averaged (Polyak and Juditsky, 1992). A last step turns w · z into the probability
@@ -47,6 +53,8 @@ class ConditionalLogit:
     scale_: Dense
     weights_: Dense
     intercept_: float
+    position_: float
+    """Weight of the log of the place in a shown list; only the training uses it."""
 
     def fit(
         self,
@@ -65,10 +73,11 @@ class ConditionalLogit:
         """
         self.feature_names_ = NAMES
         self.mean_, self.scale_ = _moments(examples.x)
-        weight = recency(examples, options.half_life_days)
-        self.weights_ = self._descend(examples, weight, options, rng, report)
+        *weights, self.position_ = self._descend(examples, options, rng, report)
+        self.weights_ = np.array(weights, np.float32)
         self.intercept_ = 0.0
         margin = self.margin(examples.x)
+        weight = recency(examples, options.half_life_days)
         slope, self.intercept_ = calibrate(margin, examples.y, weight * examples.weight)
         self.weights_ *= np.float32(slope)
         return self
@@ -76,27 +85,27 @@ class ConditionalLogit:
     def _descend(
         self,
         examples: Examples,
-        weight: Floats,
         options: TrainOptions,
         rng: np.random.Generator,
         report: Report,
     ) -> Dense:
         first = first_rows(examples)
         length = np.diff(np.append(first, len(examples)))
-        importance = (weight[first] / weight[first].mean()).astype(np.float32)
+        weight = importance(examples, options.half_life_days)
         lr, l2 = np.float32(options.lr), np.float32(options.l2)
-        w = np.zeros(examples.x.shape[1], np.float32)
+        w = np.zeros(examples.x.shape[1] + 1, np.float32)
         squares = np.full_like(w, 1e-8)
         mean_iterate, n_iterates = np.zeros(len(w)), 0
+        every_z = self._with_position(examples)
         for epoch in range(options.epochs):
             order = rng.permutation(len(first))
             for begin in range(0, len(order), GROUPS_A_BATCH):
                 chosen = np.sort(order[begin : begin + GROUPS_A_BATCH])
                 rows = rows_of(first[chosen], length[chosen])
-                z = self._standardise(examples.x[rows])
+                z = every_z[rows]
                 # The loss's derivative by margin: chosen too often, or not often enough.
-                wrong = softmax(z @ w, length[chosen]) - shares(examples.y[rows], length[chosen])
-                wrong *= np.repeat(importance[chosen], length[chosen])
+                wrong = softmax(z @ w, length[chosen]) - shares(examples.gain[rows], length[chosen])
+                wrong *= np.repeat(weight[chosen], length[chosen])
                 gradient = wrong @ z / np.float32(len(chosen)) + l2 * w
                 squares += gradient**2
                 w -= lr * gradient / np.sqrt(squares)
@@ -107,6 +116,15 @@ class ConditionalLogit:
         averaged: Dense = (mean_iterate / n_iterates).astype(np.float32)
         return averaged
 
+    def _with_position(self, examples: Examples) -> Dense:
+        """Standardise all examples, once for all epochs; their position is one column more."""
+        z = np.empty((len(examples), examples.x.shape[1] + 1), np.float32)
+        for begin in range(0, len(z), CHUNK):
+            rows = slice(begin, begin + CHUNK)
+            z[rows, :-1] = self._standardise(examples.x[rows])
+        z[:, -1] = examples.position
+        return z
+
     def _standardise(self, x: Dense) -> Dense:
         z = (x - self.mean_) / self.scale_
         return np.clip(z, -CLIP, CLIP, out=z)
@@ -116,13 +134,18 @@ class ConditionalLogit:
         margins = np.empty(len(x), np.float32)
         for begin in range(0, len(x), CHUNK):
             rows = slice(begin, begin + CHUNK)
-            margins[rows] = self._standardise(x[rows]) @ self.weights_
+            margins[rows] = weighted_sums(self._standardise(x[rows]).T, self.weights_)
         return margins + np.float32(self.intercept_)
 
     def score(self, x: Dense) -> Dense:
         """Return the probability of a registration within a day, shape (n,)."""
         probability: Dense = expit(self.margin(x))
         return probability
+
+    def rescale(self, slope: float, intercept: float) -> None:
+        """Turn every margin m into slope × m + intercept, which changes no order."""
+        self.weights_ = np.float32(slope) * self.weights_
+        self.intercept_ = slope * self.intercept_ + intercept
 
     def explain(self, x: Dense) -> tuple[Dense, float]:
         """Split log-odds into contributions of shape (n, k) and the intercept."""
@@ -140,6 +163,7 @@ class ConditionalLogit:
             "mean": self.mean_.tolist(),
             "scale": self.scale_.tolist(),
             "intercept": self.intercept_,
+            "position": float(self.position_),
         }
 
     @classmethod
@@ -151,6 +175,7 @@ class ConditionalLogit:
         model.mean_ = np.array(weights["mean"], np.float32)
         model.scale_ = np.array(weights["scale"], np.float32)
         model.intercept_ = float(weights["intercept"])
+        model.position_ = float(weights.get("position", 0.0))
         return model
 
 

@@ -1,5 +1,6 @@
 """The linear ranker with small boosted trees on top, for what a line cannot say."""
 
+from functools import cached_property
 from typing import Any, ClassVar, Self
 
 import lightgbm as lgb
@@ -7,19 +8,21 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import expit
 
-from eventlink.recsys.dataset import Bools
+from eventlink.recsys.dataset import Bools, Ints
 from eventlink.recsys.examples import Examples
+from eventlink.recsys.matrices import Dense
 from eventlink.recsys.models.choice import (
     calibrate,
     first_rows,
+    importance,
     recency,
     shares,
     softmax,
 )
+from eventlink.recsys.models.forest import Forest
 from eventlink.recsys.models.linear import ConditionalLogit
 from eventlink.recsys.options import TrainOptions
 from eventlink.recsys.progress import Report, silent
-from eventlink.recsys.snapshot import Dense
 
 ROUNDS = 150
 HARDEST = 30
@@ -78,19 +81,22 @@ class LinearWithTrees:
         self.linear_ = ConditionalLogit().fit(examples, options, rng, report)
         self.feature_names_ = self.linear_.feature_names_
         margin = self.linear_.margin(examples.x)
-        weight = recency(examples, options.half_life_days)
-        self.booster_ = _boost(examples, margin, weight.astype(np.float32))
+        biased = margin + np.float32(self.linear_.position_) * examples.position
+        weight = importance(examples, options.half_life_days)
+        self.booster_ = _boost(examples, biased, weight)
         report("fitting", 1.0)
         margin = margin + self._corrections(examples.x)
-        self.slope_, self.intercept_ = calibrate(margin, examples.y, weight * examples.weight)
+        recent = recency(examples, options.half_life_days)
+        self.slope_, self.intercept_ = calibrate(margin, examples.y, recent * examples.weight)
         return self
 
     def _corrections(self, x: Dense) -> Dense:
         """Return what the trees add to the linear margins, shape (n,)."""
-        if not len(x):
-            return np.zeros(0, np.float32)
-        corrections = self.booster_.predict(x, raw_score=True, num_threads=1)
-        return np.asarray(corrections, np.float32)
+        return self._forest.sums(x)
+
+    @cached_property
+    def _forest(self) -> Forest:
+        return Forest(self.booster_)
 
     def margin(self, x: Dense) -> Dense:
         """Return the log-odds of the score, shape (n,)."""
@@ -101,6 +107,11 @@ class LinearWithTrees:
         """Return the probability of a registration within a day, shape (n,)."""
         probability: Dense = expit(self.margin(x))
         return probability
+
+    def rescale(self, slope: float, intercept: float) -> None:
+        """Turn every margin m into slope × m + intercept, which changes no order."""
+        self.slope_ *= slope
+        self.intercept_ = slope * self.intercept_ + intercept
 
     def explain(self, x: Dense) -> tuple[Dense, float]:
         """Split log-odds into contributions of shape (n, k) and a constant.
@@ -147,13 +158,16 @@ def _boost(examples: Examples, margin: Dense, weight: Dense) -> lgb.Booster:
 
     Args:
         examples: Of which the hardest are learned from.
-        margin: The linear model's, shape (n,).
-        weight: Of each example; the same within a group.
+        margin: The linear model's, shape (n,); that of a place in a shown list included.
+        weight: Of each group.
     """
     kept = _hardest(examples, margin)
-    length = np.unique(examples.group[kept], return_counts=True)[1].astype(np.int32)
-    y, weight = examples.y[kept], weight[kept] / weight[kept].mean()
-    share = shares(y, length)
+    groups, counts = np.unique(examples.group[kept], return_counts=True)
+    length: Ints = counts.astype(np.int32)
+    weight = np.repeat(weight[np.isin(np.unique(examples.group), groups)], length)
+    weight /= weight.mean()
+    gain = examples.gain[kept]
+    share = shares(gain, length)
 
     def loss(
         margins: npt.NDArray[np.float64], _: lgb.Dataset
@@ -164,7 +178,7 @@ def _boost(examples: Examples, margin: Dense, weight: Dense) -> lgb.Booster:
 
     data = lgb.Dataset(
         examples.x[kept],
-        y.astype(np.float32),
+        gain,
         init_score=margin[kept].astype(np.float64),
         params=PARAMETERS,
     )
@@ -181,7 +195,7 @@ def _hardest(examples: Examples, margin: Dense) -> Bools:
     rank = np.empty(len(examples), np.int32)
     rank[order] = np.arange(len(examples)) - np.repeat(first, length)
     hard = rank < HARDEST
-    found = np.add.reduceat((examples.y & hard).astype(np.int32), first) > 0
+    found = np.add.reduceat(((examples.gain > 0) & hard).astype(np.int32), first) > 0
     kept: Bools = hard & np.repeat(found, length)
     # Where every positive is ranked behind, all examples are hard.
     return kept if kept.any() else np.ones(len(examples), bool)
