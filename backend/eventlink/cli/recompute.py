@@ -10,6 +10,14 @@ from rich.table import Table
 
 from eventlink.cli.instants import parse_instant
 from eventlink.cli.progress import progress
+from eventlink.cli.rules import (
+    CollapseSeries,
+    DemoteOverlaps,
+    ExploreSlots,
+    Head,
+    PerOrganizer,
+    SeatStrength,
+)
 from eventlink.errors import InvalidOptionError
 from eventlink.recsys.gate import Activate
 from eventlink.recsys.options import TrainOptions
@@ -28,8 +36,14 @@ def recompute(
     lr: Annotated[float, typer.Option(help="Step size of the training.")] = DEFAULTS.lr,
     l2: Annotated[float, typer.Option(help="Strength of the L2 penalty.")] = DEFAULTS.l2,
     model: Annotated[
-        str, typer.Option(help="Rung of the ladder: auto, prior, linear or trees.")
+        str, typer.Option(help="Rung of the ladder: auto, heuristic, prior, linear or trees.")
     ] = DEFAULTS.model,
+    head: Head = DEFAULTS.head,
+    per_organizer: PerOrganizer = DEFAULTS.per_organizer,
+    collapse_series: CollapseSeries = DEFAULTS.collapse_series,
+    demote_overlaps: DemoteOverlaps = DEFAULTS.demote_overlaps,
+    explore_slots: ExploreSlots = DEFAULTS.explore_slots,
+    seat_strength: SeatStrength = DEFAULTS.seat_strength,
     user_id: Annotated[
         int | None, typer.Option(help="Rewrite only this user's ranking.", show_default=False)
     ] = None,
@@ -67,7 +81,20 @@ def recompute(
     request = Request(
         now=now,
         as_of=now if as_of is None else parse_instant(as_of),
-        options=TrainOptions(epochs=epochs, lr=lr, l2=l2, top_n=top_n, seed=seed, model=model),
+        options=TrainOptions(
+            epochs=epochs,
+            lr=lr,
+            l2=l2,
+            top_n=top_n,
+            seed=seed,
+            model=model,
+            head=head,
+            per_organizer=per_organizer,
+            collapse_series=collapse_series,
+            demote_overlaps=demote_overlaps,
+            explore_slots=explore_slots,
+            seat_strength=seat_strength,
+        ),
         user_id=user_id,
         dry_run=dry_run,
         skip_training=skip_training,
@@ -91,9 +118,10 @@ def show(result: Result, *, dry_run: bool, asked: bool) -> None:
         dry_run: Whether it was told to write nothing.
         asked: Whether it was told to evaluate.
     """
-    console = Console(highlight=False, markup=False, soft_wrap=True)
+    width = None if Console().is_terminal else 110
+    console = Console(highlight=False, markup=False, soft_wrap=True, width=width)
     console.print(
-        f"{result.model} model, {result.positives:,} registrations learned from,"
+        f"{result.model} model, {result.positives:,} choices learned from,"
         f" as of {result.as_of.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
     )
     if result.metrics:
@@ -105,6 +133,12 @@ def show(result: Result, *, dry_run: bool, asked: bool) -> None:
     if result.decision:
         verb = "activated" if result.activated else "not activated"
         console.print(f"{verb}: {result.decision}")
+    if result.seats.get("held_back"):
+        console.print(
+            f"seats: {result.seats['held_back']} of {result.seats['limited']} events with limited"
+            f" seats held back, {result.seats['expected_demand']:,.0f} registrations expected for"
+            f" {result.seats['seats_left']:,} seats"
+        )
     if dry_run:
         console.print("dry run: nothing written")
     else:

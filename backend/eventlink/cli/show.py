@@ -58,5 +58,5 @@ def _table(shown: Shown) -> Table:
     for event, reason in shown.events:
         title = event.title or event.category or f"event {event.event_id}"
         starts = f"{event.start_time:%a %d %b %H:%M}"
-        table.add_row(str(event.rank), title, starts, reason, f"{event.score:.4f}")
+        table.add_row(str(event.rank), title, starts, reason, f"{100 * event.score:.2g} %")
     return table

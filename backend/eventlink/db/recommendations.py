@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 import structlog
@@ -30,12 +31,19 @@ from eventlink.db.tables import (
 )
 from eventlink.errors import PublishRefusedError, RecomputeRunningError
 from eventlink.recsys.dataset import Ints
+from eventlink.recsys.matrices import Dense
 from eventlink.recsys.ranking import Rankings
 from eventlink.recsys.reasons import CODES
 
 log = structlog.get_logger()
 
 RECOMPUTE_LOCK = 0x45564C4B  # "EVLK"
+KEEPALIVES = text(
+    "SELECT set_config('tcp_keepalives_idle', '30', false),"
+    " set_config('tcp_keepalives_interval', '10', false),"
+    " set_config('tcp_keepalives_count', '3', false)"
+)
+"""A machine that dies says no goodbye; the server notices after a minute, and not after hours."""
 LOCK_TIMEOUT = "2s"
 LOCK_ATTEMPTS = 30
 LONGEST_READ = 5.0
@@ -60,6 +68,44 @@ READERS = text(
     "   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
 )
 """Who has the rankings locked: everybody who plans a statement on them or runs it."""
+
+
+# All lists stand one after the other, in arrays that are converted once. Who is being erased is
+# left out, and not waited for.
+STORE_REFRESHED = text(
+    """
+    WITH given AS MATERIALIZED (
+        SELECT CAST(:event_ids AS bigint[]) AS event_ids, CAST(:scores AS real[]) AS scores,
+               CAST(:reasons AS text[]) AS reasons)
+    INSERT INTO recommendation_overlay AS old
+           (user_id, model_version, generated_at, event_ids, scores, reasons)
+    SELECT users.id, :model_version, :generated_at, given.event_ids[list.first : list.last],
+           given.scores[list.first : list.last], given.reasons[list.first : list.last]
+      FROM unnest(CAST(:users AS bigint[]), CAST(:first AS integer[]), CAST(:last AS integer[]))
+           AS list (user_id, first, last)
+      JOIN users ON users.id = list.user_id
+     CROSS JOIN given
+     ORDER BY users.id
+       FOR KEY SHARE OF users SKIP LOCKED
+        ON CONFLICT (user_id) DO UPDATE
+       SET model_version = excluded.model_version, generated_at = excluded.generated_at,
+           event_ids = excluded.event_ids, scores = excluded.scores, reasons = excluded.reasons
+     WHERE old.generated_at <= excluded.generated_at
+    """
+)
+
+
+LAST_SCORES = text(
+    """
+    SELECT array_agg(list.user_id),
+           array_agg(coalesce((coalesce(later.scores, list.scores))[:length], 0))
+      FROM recommendation_serving
+      JOIN recommendation_generations AS made USING (generation)
+      JOIN recommendation_lists AS list USING (generation)
+      LEFT JOIN recommendation_overlay AS later
+        ON later.user_id = list.user_id AND later.generated_at >= made.generated_at
+    """
+)
 
 
 @dataclass(frozen=True)
@@ -91,6 +137,7 @@ def recompute_lock(conn: Connection) -> Iterator[None]:
     # Set for requests, they would end a COPY that lasts as long as the ranking, or this
     # connection, which only holds the lock while the model is trained.
     conn.execute(NO_TIMEOUTS)
+    conn.execute(KEEPALIVES)
     conn.commit()
     try:
         yield
@@ -103,7 +150,11 @@ def recompute_lock(conn: Connection) -> Iterator[None]:
 
 
 def build_generation(
-    conn: Connection, model_version: str, generated_at: datetime, lists: Iterable[Lists]
+    conn: Connection,
+    model_version: str,
+    generated_at: datetime,
+    lists: Iterable[Lists],
+    meta: dict[str, Any] | None = None,
 ) -> int:
     """Write a generation into a partition of its own that nobody points at yet, and check it.
 
@@ -112,6 +163,7 @@ def build_generation(
         model_version: What made the rankings.
         generated_at: When what they know was read.
         lists: Blocks of rankings; consumed while the COPY goes on.
+        meta: What is told of the rankings, for ``generation_meta``.
 
     Returns:
         The generation's number. Every later statement of anybody sees its rows.
@@ -124,7 +176,10 @@ def build_generation(
         generation = conn.execute(
             insert(RecommendationGeneration)
             .values(
-                model_version=model_version, generated_at=generated_at, reason_names=list(CODES)
+                model_version=model_version,
+                generated_at=generated_at,
+                reason_names=list(CODES),
+                meta=meta or {},
             )
             .returning(RecommendationGeneration.generation)
         ).scalar_one()
@@ -174,6 +229,17 @@ def serve_generation(conn: Connection, generation: int) -> None:
     )
 
 
+def generation_meta(conn: Connection) -> dict[str, Any]:
+    """Return what is told of the serving generation; empty where nothing was ever published.
+
+    Args:
+        conn: An open connection.
+    """
+    made, serving = RecommendationGeneration, RecommendationServing
+    found = select(made.meta).join(serving, serving.generation == made.generation)
+    return conn.execute(found).scalar_one_or_none() or {}
+
+
 def store_refreshed(
     conn: Connection, model_version: str, generated_at: datetime, lists: Lists
 ) -> None:
@@ -190,23 +256,50 @@ def store_refreshed(
     """
     _require_finite(lists)
     ranked = lists.rankings
-    events, arguments = event_ids(lists), reason_arguments(lists)
-    for number, user in enumerate(ranked.users):
-        shown = ranked.columns[number] >= 0
-        reasons = zip(ranked.reasons[number][shown], arguments[number][shown], strict=True)
-        row = {
-            "user_id": int(lists.keys.users[user]),
+    shown = ranked.columns >= 0
+    last = np.cumsum(shown.sum(axis=1))
+    reasons = zip(
+        ranked.reasons[shown].tolist(), reason_arguments(lists)[shown].tolist(), strict=True
+    )
+    conn.execute(
+        STORE_REFRESHED,
+        {
+            "users": lists.keys.users[ranked.users].tolist(),
+            "first": (last - shown.sum(axis=1) + 1).tolist(),
+            "last": last.tolist(),
+            "event_ids": _literal(event_ids(lists)[shown].tolist()),
+            "scores": _literal(ranked.scores[shown].tolist()),
+            "reasons": _literal(CODES[code] + (f":{arg}" if arg else "") for code, arg in reasons),
             "model_version": model_version,
             "generated_at": generated_at,
-            "event_ids": events[number][shown].tolist(),
-            "scores": ranked.scores[number][shown].tolist(),
-            "reasons": [CODES[code] + (f":{arg}" if arg else "") for code, arg in reasons],
-        }
-        statement = postgresql.insert(RecommendationOverlay).values(row)
-        newer = RecommendationOverlay.generated_at <= statement.excluded.generated_at
-        conn.execute(
-            statement.on_conflict_do_update(index_elements=["user_id"], set_=row, where=newer)
-        )
+        },
+    )
+
+
+def _literal(values: Iterable[object]) -> str:
+    """Write an array as PostgreSQL reads it; the driver would look for quotes in each element."""
+    return f"{{{','.join(map(str, values))}}}"
+
+
+def served_since(conn: Connection) -> datetime | None:
+    """Return when what the serving generation knows was read; None where there is none."""
+    made, serving = RecommendationGeneration, RecommendationServing
+    found = select(made.generated_at).join(serving, serving.generation == made.generation)
+    return conn.execute(found).scalar_one_or_none()
+
+
+def last_scores(conn: Connection, length: int) -> tuple[Ids, Dense]:
+    """Return for everybody with a ranking the score at the last place.
+
+    Args:
+        conn: An open connection.
+        length: Number of places.
+
+    Returns:
+        Ids of users, and for each the score; 0 where the ranking is shorter.
+    """
+    users, scores = conn.execute(LAST_SCORES, {"length": length}).one()
+    return np.array(users or [], np.int64), np.array(scores or [], np.float32)
 
 
 def clean_up() -> None:

@@ -8,13 +8,49 @@ from typing import Any
 
 from eventlink.errors import InvalidOptionError
 
-MODELS = ("auto", "prior", "linear", "trees")
+MODELS = ("auto", "heuristic", "prior", "linear", "trees")
 """What ``TrainOptions.model`` may be."""
 
 
 @dataclass(frozen=True)
-class TrainOptions:
-    """How to train and how much to publish.
+class RerankingOptions:
+    """Which rules move events of a list; ``docs/reranking.md`` tells what each costs.
+
+    Raises:
+        InvalidOptionError: A value lies outside its range.
+    """
+
+    head: int = 10
+    """The first places of a list, to which the rules of organizers, series and exploration hold."""
+    per_organizer: int = 0
+    """The most events of one organizer in the head; 0 for any number."""
+    collapse_series: bool = False
+    """Whether a series shows once in the head, by its best event."""
+    demote_overlaps: bool = False
+    """Whether events at the time of one the user is registered for move down."""
+    seat_strength: float = 0.25
+    """How strongly scarce seats damp: the exponent of seats over expected demand; 0 for not."""
+    explore_slots: int = 0
+    """How many places of the head go to events that little is known of."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        _require(1 <= self.head <= 100, "head", "between 1 and 100", self.head)
+        _require(self.per_organizer >= 0, "per_organizer", "0 or above", self.per_organizer)
+        strength, slots = self.seat_strength, self.explore_slots
+        _require(0 <= strength <= 10, "seat_strength", "between 0 and 10", strength)
+        _require(0 <= slots < self.head, "explore_slots", "0 or above and below --head", slots)
+
+    @property
+    def moves(self) -> bool:
+        """Whether any rule is on that holds whether or not seats are scarce."""
+        counts = self.per_organizer + self.explore_slots
+        return bool(counts or self.collapse_series or self.demote_overlaps)
+
+
+@dataclass(frozen=True)
+class TrainOptions(RerankingOptions):
+    """How to train, by which rules to re-rank, and how much to publish.
 
     Raises:
         InvalidOptionError: A value lies outside its range.
@@ -40,6 +76,7 @@ class TrainOptions:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
+        super().__post_init__()
         for name in ("epochs", "top_n", "replay_days", "negatives"):
             _require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
         _require(self.half_life_days > 0, "half_life_days", "above 0", self.half_life_days)

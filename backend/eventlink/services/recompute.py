@@ -3,17 +3,18 @@
 What does not live here: the mathematics (``recsys``), the SQL (``db``), the clock (the callers).
 """
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from sqlalchemy import Connection
 
 from eventlink.config import revision
 from eventlink.db.dataset import Keys, load_dataset
+from eventlink.db.explorations import explored, store_explorations
 from eventlink.db.models import (
     StoredModel,
     active_model,
@@ -25,10 +26,12 @@ from eventlink.db.recommendations import (
     Lists,
     build_generation,
     clean_up,
+    generation_meta,
     recompute_lock,
     serve_generation,
     store_refreshed,
 )
+from eventlink.db.serving import Serving, require_unchanged, serving
 from eventlink.db.session import connection, require_migrations
 from eventlink.errors import NoEventsError, NoUsersError, UnknownUserError
 from eventlink.recsys.dataset import Dataset, Ints
@@ -38,7 +41,15 @@ from eventlink.recsys.options import TrainOptions
 from eventlink.recsys.progress import Report, silent
 from eventlink.recsys.ranking import Ranker
 from eventlink.recsys.snapshot import Snapshot
+from eventlink.services.reranking import rerank_everybody, rerank_some
 from eventlink.services.training import Metrics, Scorer, Trained, stored_scorer, train
+
+Fence: TypeAlias = Callable[[Connection], None]
+"""Run inside the transaction that publishes; raises if whoever asked may not publish any more."""
+
+
+def unfenced(_conn: Connection) -> None:
+    """Let everybody publish."""
 
 
 @dataclass(frozen=True)
@@ -82,25 +93,28 @@ class Result:
     events: int
     """Events that may be shown to somebody."""
     positives: int
-    """Registrations that were trained on."""
+    """Registrations, favourites and clicks that were learned from."""
     judged: int
     """(user, fold) pairs that the metrics are means of."""
     metrics: dict[str, Metrics]
     """By system, ``model`` and the baselines; empty without an evaluation."""
     published: int
     """Users whose rankings were written."""
+    seats: dict[str, Any]
+    """What was found of scarce seats, without the single events; empty where nobody looked."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the result as JSON."""
         return {**asdict(self), "as_of": self.as_of.isoformat()}
 
 
-def recompute(request: Request, report: Report = silent) -> Result:
+def recompute(request: Request, report: Report = silent, fence: Fence = unfenced) -> Result:
     """Train on what was known at an instant, evaluate, and publish everybody's rankings.
 
     Args:
         request: What to do.
         report: Told of the progress.
+        fence: What must hold at the moment of publishing.
 
     Raises:
         EventLinkError: One of its kinds; nothing is then half-written.
@@ -109,7 +123,7 @@ def recompute(request: Request, report: Report = silent) -> Result:
         with conn.begin():
             require_migrations(conn)
         with _alone(conn, request):
-            stored = _stored_model(conn, request)
+            stored, seen = _stored_model(conn, request)
             report("reading the database", 0.0)
             data, keys = load_dataset()
             report("reading the database", 1.0)
@@ -132,13 +146,16 @@ def recompute(request: Request, report: Report = silent) -> Result:
                 )
                 may_serve = trained.decision.activate
                 scorer = trained.scorer if may_serve else stored_scorer(stored)
-            published = None
+            published, meta = None, {}
             if not request.dry_run:
                 features = Features(snapshot, scorer.forecast)
                 ranker = Ranker(snapshot, features, scorer.model, users, rng)
+                meta = _rerank(conn, ranker, request, users, keys)
                 with closing(_lists(ranker, users, request.options.top_n, keys, report)) as lists:
-                    published = _publish(conn, request, scorer, trained, data, lists, report)
-    return _result(request, snapshot, users, scorer, trained, published)
+                    published = _publish(
+                        conn, request, scorer, trained, data, lists, meta, report, seen, fence
+                    )
+    return _result(request, snapshot, users, scorer, trained, published, meta)
 
 
 @contextmanager
@@ -155,11 +172,12 @@ def _alone(conn: Connection, request: Request) -> Iterator[None]:
         yield
 
 
-def _stored_model(conn: Connection, request: Request) -> StoredModel | None:
+def _stored_model(conn: Connection, request: Request) -> tuple[StoredModel | None, Serving]:
     with conn.begin():
         if request.model_version and is_version_taken(conn, request.model_version):
             raise version_taken(request.model_version)
-        return active_model(conn)
+        seen = serving(conn)  # first, so that a change between the two is noticed
+        return active_model(conn), seen
 
 
 def _users_to_rank(data: Dataset, keys: Keys, user_id: int | None) -> Ints:
@@ -189,6 +207,19 @@ def _require_events(data: Dataset, snapshot: Snapshot, as_of: datetime) -> None:
         )
 
 
+def _rerank(
+    conn: Connection, ranker: Ranker, request: Request, users: Ints, keys: Keys
+) -> dict[str, Any]:
+    """Let the ranker keep the rules; return what is told of a generation."""
+    options = request.options
+    if request.user_id is None:
+        return rerank_everybody(ranker, users, options, options.seed, keys)
+    with conn.begin():
+        meta = generation_meta(conn)
+    rerank_some(ranker, users, options, options.seed, keys, meta)
+    return {}
+
+
 def _lists(
     ranker: Ranker, users: Ints, top_n: int, keys: Keys, report: Report
 ) -> Generator[Lists, None, None]:
@@ -203,7 +234,10 @@ def _publish(
     trained: Trained | None,
     data: Dataset,
     lists: Iterator[Lists],
+    meta: dict[str, Any],
     report: Report,
+    seen: Serving,
+    fence: Fence,
 ) -> tuple[str, int]:
     """Write model and rankings so that both change at once; return version and user count."""
     new: dict[str, Scorer] = {}
@@ -212,24 +246,28 @@ def _publish(
     if scorer.version is None and scorer not in new.values():
         new[_new_version(conn, None, scorer, request.now)] = scorer
     version = scorer.version or next(name for name, made in new.items() if made is scorer)
-    count = 0
+    count, drawn = 0, []
 
     def counted() -> Iterator[Lists]:
         nonlocal count
         for part in lists:
             count += len(part.rankings.users)
+            drawn.append(explored(part))
             yield part
 
     generation = None
     if request.user_id is None:
-        generation = build_generation(conn, version, request.now, counted())
+        generation = build_generation(conn, version, request.now, counted(), meta)
     report("publishing", 0.0)
     with conn.begin():
+        require_unchanged(conn, seen)
+        fence(conn)
         if generation is not None:
             serve_generation(conn, generation)
         else:
             for part in counted():
                 store_refreshed(conn, version, request.now, part)
+        store_explorations(conn, version, request.now, drawn)
         for name, made in new.items():
             found = trained.meta() if trained and made is trained.scorer else {}
             model = _to_store(name, request, made, found, data)
@@ -280,8 +318,10 @@ def _result(
     scorer: Scorer,
     trained: Trained | None,
     published: tuple[str, int] | None,
+    meta: dict[str, Any],
 ) -> Result:
     version, count = published or (None, 0)
+    seats = meta.get("seats", {})
     return Result(
         model=(trained.scorer if trained else scorer).model.kind,
         model_version=version,
@@ -294,4 +334,5 @@ def _result(
         judged=trained.judged if trained else 0,
         metrics=trained.metrics if trained else {},
         published=count,
+        seats={name: told for name, told in seats.items() if name != "events"},
     )

@@ -27,10 +27,13 @@ from eventlink.recsys.simulation.catalogue import (
     TAGS,
 )
 from eventlink.recsys.simulation.relation import Index
+from eventlink.recsys.simulation.scarcity import SeatOutcome, study
 
 INSTANT = pa.timestamp("us", "UTC")
 STATUSES = ("draft", "published", "cancelled")
 """By the values of ``Programme.status``."""
+SEAT_STRENGTHS = (0.0, 0.125, 0.25, 0.5, 1.0, 2.0)
+"""That are compared."""
 
 
 def require_empty(conn: Connection) -> None:
@@ -64,6 +67,19 @@ def simulate(
         The tables of the interchange format by name, in its order.
     """
     return interchange_tables(simulate_city(options, rng, report))
+
+
+def simulate_seats(
+    options: SimulationOptions, rng: np.random.Generator, report: Report
+) -> list[SeatOutcome]:
+    """Simulate a city and compare how strongly scarce seats may hold events back in it.
+
+    Args:
+        options: The city's size and time.
+        rng: The source of chance.
+        report: Told of progress.
+    """
+    return study(simulate_city(options, rng, report), SEAT_STRENGTHS, rng)
 
 
 def interchange_tables(city: City) -> dict[str, pa.Table]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from eventlink.db.models import StoredModel
 from eventlink.errors import ModelMismatchError, NoPositivesError
+from eventlink.recsys.calibration import calibrate_models
 from eventlink.recsys.dataset import Bools, Dataset, Floats
 from eventlink.recsys.evaluation import Fit, Outcome, evaluate, folds_before
 from eventlink.recsys.examples import Examples, replay
@@ -58,7 +59,7 @@ class Trained:
 
     scorer: Scorer
     positives: int
-    """Registrations it was trained on."""
+    """Registrations, favourites and clicks it was trained on."""
     judged: int
     """(user, fold) pairs that the metrics are means of."""
     metrics: dict[str, Metrics]
@@ -120,7 +121,7 @@ def train(
             f"no registration, favourite or interaction is dated before {when}: there is nothing"
             " to learn from; to rank with prior weights add --skip-training"
         )
-    replay_rng, fold_rng, fit_rng, judge_rng = rng.spawn(4)
+    replay_rng, fold_rng, fit_rng, judge_rng, calibrate_rng = rng.spawn(5)
 
     # The folds and the final training replay the same days, so each is made once.
     instants = folds_before(snapshot.as_of, options.replay_days + n_folds)
@@ -138,6 +139,7 @@ def train(
         outcomes = evaluate(data, folds, systems, options, fold_rng, report, replayed)
     examples = replayed.between(instants[n_folds], snapshot.as_of)
     model = fit_model(examples, options, fit_rng, report)
+    calibrate_models(data, snapshot.as_of, [model], calibrate_rng, report)
     return Trained(
         scorer=Scorer(model, forecast.fit_as_of(data, snapshot.as_of)),
         positives=examples.n_positives,

@@ -369,6 +369,9 @@ def test_erasing_a_user_erases_their_rankings_and_every_trace(site: Site) -> Non
     ):
         site.add(table, {"user_id": 1, column: other})
     site.add("event_interactions", {"user_id": 1, "event_id": 7, "interaction_type": "click"})
+    site.add("recommendation_refreshes", {"user_id": 1, "sequence": 1})
+    drawn = {"user_id": 1, "event_id": 7, "generated_at": NOON, "model_version": "m"}
+    site.add("recommendation_explorations", drawn | {"rank": 1, "propensity": 0.5})
     publish({1: [7], 2: [7]})
     publish({1: [7], 2: [7]})
     refresh({1: [7], 2: [7]}, NOON + HOUR)
