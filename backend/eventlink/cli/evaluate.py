@@ -1,6 +1,7 @@
 """``eventlink evaluate``."""
 
 import json
+from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
@@ -9,13 +10,22 @@ from rich.console import Console
 from rich.table import Table
 
 from eventlink.cli.instants import parse_instant
+from eventlink.cli.plots import draw, require_matplotlib
 from eventlink.cli.progress import progress
+from eventlink.cli.rules import (
+    CollapseSeries,
+    DemoteOverlaps,
+    ExploreSlots,
+    Head,
+    PerOrganizer,
+)
 from eventlink.errors import InvalidOptionError
-from eventlink.recsys.evaluation import Outcome
+from eventlink.recsys.baselines import BASELINES, USUAL
 from eventlink.recsys.options import TrainOptions
-from eventlink.services.evaluate import Evaluation, evaluate_database
+from eventlink.services.evaluate import evaluate_database
 
 DEFAULTS = TrainOptions()
+MEASURES = ("hit_rate@10", "recall@10", "recall@50", "mrr", "coverage", "event gini")
 
 
 def evaluate(
@@ -24,72 +34,132 @@ def evaluate(
         str | None,
         typer.Option(metavar="INSTANT", help="Use only what was known then (ISO 8601)."),
     ] = None,
+    model: Annotated[
+        str,
+        typer.Option(
+            help="Rungs of the ladder, separated by commas: auto, heuristic, prior, linear, trees."
+        ),
+    ] = DEFAULTS.model,
+    baselines: Annotated[
+        str,
+        typer.Option(help=f"Of {', '.join(BASELINES)}, separated by commas; or all, or none."),
+    ] = ",".join(USUAL),
+    slices: Annotated[
+        bool, typer.Option("--slices", help="Show NDCG@10 by kind of user and of event, too.")
+    ] = False,
+    plot: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Draw the outcome into this folder.", show_default=False),
+    ] = None,
     epochs: Annotated[int, typer.Option(help="Passes over the examples.")] = DEFAULTS.epochs,
     lr: Annotated[float, typer.Option(help="Step size of the training.")] = DEFAULTS.lr,
     l2: Annotated[float, typer.Option(help="Strength of the L2 penalty.")] = DEFAULTS.l2,
-    model: Annotated[
-        str, typer.Option(help="Rung of the ladder: auto, prior, linear or trees.")
-    ] = DEFAULTS.model,
+    head: Head = DEFAULTS.head,
+    per_organizer: PerOrganizer = DEFAULTS.per_organizer,
+    collapse_series: CollapseSeries = DEFAULTS.collapse_series,
+    demote_overlaps: DemoteOverlaps = DEFAULTS.demote_overlaps,
+    explore_slots: ExploreSlots = DEFAULTS.explore_slots,
     seed: Annotated[int, typer.Option(help="Of all random draws.")] = DEFAULTS.seed,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the outcome as JSON on stdout.")
     ] = False,
 ) -> None:
-    """Judge the model and the baselines on past days, each as of its first instant."""
+    """Judge models and baselines on past days."""
     if folds < 1:
         raise InvalidOptionError(f"--folds must be at least 1, not {folds}")
-    options = TrainOptions(epochs=epochs, lr=lr, l2=l2, seed=seed, model=model)
+    models = _listed(model)
+    if not models:
+        raise InvalidOptionError("--model names nothing; leave it out, or name a rung")
+    if plot is not None:
+        require_matplotlib()
+    options = TrainOptions(
+        epochs=epochs,
+        lr=lr,
+        l2=l2,
+        seed=seed,
+        head=head,
+        per_organizer=per_organizer,
+        collapse_series=collapse_series,
+        demote_overlaps=demote_overlaps,
+        explore_slots=explore_slots,
+    )
+    named = {"all": ",".join(BASELINES), "none": ""}.get(baselines, baselines)
     with progress() as report:
         done = evaluate_database(
-            options, None if as_of is None else parse_instant(as_of), folds, report
+            options,
+            None if as_of is None else parse_instant(as_of),
+            folds,
+            report,
+            models=models,
+            baselines=_listed(named),
         )
-    rng = np.random.default_rng(seed)
-    rows = {name: _row(outcome, rng) for name, outcome in done.outcomes.items()}
+    told = done.to_json(np.random.default_rng(seed))
     if as_json:
-        folds_run = {"first_fold": done.first_fold, "last_fold": done.last_fold}
-        print(json.dumps({**folds_run, "systems": rows}, indent=2, default=str))  # noqa: T201
+        print(json.dumps(told, indent=2))  # noqa: T201 (the report is the output)
     else:
-        _show(done, rows)
+        _show(told, slices=slices)
+    if plot is not None:
+        drawn = draw(told, plot)
+        console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+        console.print(f"drawn into {plot}: {', '.join(drawn)}")
 
 
-def _row(outcome: Outcome, rng: np.random.Generator) -> dict[str, Any]:
-    slices = outcome.slices()
-    return {
-        "pairs": len(outcome.users),
-        **{f"{name}@10": outcome.mean(name) for name in ("ndcg", "hit_rate", "recall")},
-        "ndcg@10 interval": outcome.interval("ndcg", rng),
-        "recall@50": outcome.mean("recall_50"),
-        "mrr": outcome.mean("mrr"),
-        "coverage": outcome.coverage,
-        "event gini": outcome.event_gini,
-        "organizer gini": outcome.organizer_gini,
-        "ndcg@10 by slice": {
-            name: {"pairs": int(which.sum()), "ndcg@10": outcome.mean("ndcg", which)}
-            for name, which in slices.items()
-        },
-    }
+def _listed(words: str) -> list[str]:
+    return list(dict.fromkeys(word.strip() for word in words.split(",") if word.strip()))
 
 
-def _show(done: Evaluation, rows: dict[str, dict[str, Any]]) -> None:
-    console = Console(highlight=False)
-    any_row = next(iter(rows.values()))
+def _show(told: dict[str, Any], *, slices: bool) -> None:
+    # Where nobody looks, lines may be as long as the table needs.
+    width = None if Console().is_terminal else 132
+    console = Console(highlight=False, width=width)
     console.print(
-        f"{any_row['pairs']:,} (user, day) pairs, days {done.first_fold:%Y-%m-%d} to"
-        f" {done.last_fold:%Y-%m-%d}, every candidate ranked"
+        f"{told['pairs']:,} (user, day) pairs of {told['users']:,} users, days"
+        f" {told['first_fold'][:10]} to {told['last_fold'][:10]}, every candidate ranked"
     )
-    measures = ("hit_rate@10", "recall@10", "recall@50", "mrr", "coverage", "event gini")
-    table = Table("system", title="Ranking quality", title_justify="left")
-    for name in ("NDCG@10", "95 % interval", *measures):
-        table.add_column(name.replace("_", " "), justify="right")
-    for name, row in rows.items():
+    console.print(_quality(told["systems"]))
+    if slices:
+        console.print(_slices(told["systems"]))
+    for name, row in told["systems"].items():
+        if row["calibration"]:
+            line = f"scores of {name}: {_calibration(row['calibration'])}"
+            console.print(line, soft_wrap=True)
+
+
+def _table(title: str) -> Table:
+    return Table("system", title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
+
+
+def _quality(systems: dict[str, Any]) -> Table:
+    table = _table("Ranking quality")
+    first = next(iter(systems))
+    for name in ("NDCG@10", "95 % interval", f"against {first}", *MEASURES):
+        table.add_column(name.replace("_", " ").replace("mrr", "MRR"), justify="right")
+    for name, row in systems.items():
         low, high = row["ndcg@10 interval"]
-        cells = [f"{row[measure]:.4f}" for measure in measures]
-        table.add_row(name, f"{row['ndcg@10']:.4f}", f"{low:.4f}–{high:.4f}", *cells)
-    console.print(table)
-    by_slice = Table("system", title="NDCG@10 by earlier registrations", title_justify="left")
-    for name, part in any_row["ndcg@10 by slice"].items():
-        by_slice.add_column(f"{name} ({part['pairs']:,})", justify="right")
-    for name, row in rows.items():
-        parts = row["ndcg@10 by slice"].values()
-        by_slice.add_row(name, *(f"{part['ndcg@10']:.4f}" for part in parts))
-    console.print(by_slice)
+        less, more = row["interval above the first"]
+        table.add_row(
+            name,
+            f"{row['ndcg@10']:.4f}",
+            f"{low:.4f}–{high:.4f}",
+            "" if name == first else f"{less:+.4f} to {more:+.4f}",
+            *(f"{row[measure]:.4f}" for measure in MEASURES),
+        )
+    return table
+
+
+def _slices(systems: dict[str, Any]) -> Table:
+    table = _table("NDCG@10 by earlier registrations of the user, and of events that are")
+    for name, part in next(iter(systems.values()))["slices"].items():
+        table.add_column(f"{name} ({part['pairs']:,})", justify="right")
+    for name, row in systems.items():
+        cells = [part["ndcg@10"] for part in row["slices"].values()]
+        table.add_row(name, *("" if cell is None else f"{cell:.4f}" for cell in cells))
+    return table
+
+
+def _calibration(found: dict[str, Any]) -> str:
+    return (
+        f"{found['total_expected']:,.0f} registrations expected of all users,"
+        f" {found['total_happened']:,.0f} happened; slope {found['slope']:.2f} (1 is right),"
+        f" calibration error {found['error_share']:.0%} of the mean rate"
+    )

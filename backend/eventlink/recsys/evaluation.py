@@ -7,27 +7,52 @@ starts after T and that the user has not registered for. Truth is what the user 
 [T, T + 1 day). For every fold the model is trained again from what was known at T.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from eventlink.recsys.baselines import BASELINES
+from eventlink.recsys.calibration import (
+    Reliability,
+    Sample,
+    calibrate_models,
+    margins,
+    reliability,
+    sample,
+)
 from eventlink.recsys.dataset import DAY, Bools, Dataset, Floats, Ints
 from eventlink.recsys.examples import Examples, outcomes, replay
 from eventlink.recsys.features import Features, forecast
-from eventlink.recsys.metrics import UserMetrics, bootstrap_interval, coverage, gini, judge
+from eventlink.recsys.matrices import Dense, count
+from eventlink.recsys.metrics import (
+    CUT,
+    UserMetrics,
+    bootstrap_interval,
+    concentration,
+    coverage,
+    gini,
+    judge,
+)
 from eventlink.recsys.models import Model
 from eventlink.recsys.options import TrainOptions
 from eventlink.recsys.parallel import in_processes
 from eventlink.recsys.progress import Report, silent
 from eventlink.recsys.ranking import USERS_A_BLOCK, by_score
+from eventlink.recsys.reranking import Reranker
 from eventlink.recsys.snapshot import Pairs, Snapshot
 
 FOLDS = 7
 LENGTH = 50
+MOST_PAIRS = 5_000_000
+"""Pairs scored a fold, about: with many candidates fewer users are judged."""
 MOST_USERS = 3000
 """Users judged a fold; more are sampled. Candidates never are."""
 SLICES = ("no history", "1-2 registrations", "3+ registrations")
+COLD = ("younger than a day", "no registration yet")
+"""Slices of events: only those that are so count as truth, among all candidates as ever."""
+COUNTS = ("popularity", "velocity")
+"""The baselines that a model is always seen beside."""
 
 Fit = Callable[[Examples, np.random.Generator], Model]
 
@@ -47,6 +72,12 @@ class Outcome:
     """Share of candidates shown to any judged user in the first ten, mean of the folds."""
     event_gini: float
     organizer_gini: float
+    cold: dict[str, Floats] = field(default_factory=dict)
+    """NDCG@10 in each slice of events, ``nan`` for pairs whose truth holds no such event."""
+    concentration: Floats = field(default_factory=lambda: np.zeros(0))
+    """See ``metrics.concentration``, of events, mean of the folds."""
+    reliability: Reliability | None = None
+    """Of a model's scores, where it was asked for."""
 
     def mean(self, metric: str, which: Bools | None = None) -> float:
         """Return the mean of a metric, of all pairs or of some; ``nan`` of none."""
@@ -59,6 +90,12 @@ class Outcome:
         none, few = self.history == 0, (self.history > 0) & (self.history < 3)
         return dict(zip(SLICES, (none, few, ~none & ~few), strict=True))
 
+    def of_slices(self) -> dict[str, tuple[Ints, Floats]]:
+        """Return users and NDCG@10 of the pairs in each slice of users and of events."""
+        found = {name: (which, self.metrics.ndcg) for name, which in self.slices().items()}
+        found |= {name: (~np.isnan(ndcg), ndcg) for name, ndcg in self.cold.items()}
+        return {name: (self.users[which], ndcg[which]) for name, (which, ndcg) in found.items()}
+
     def interval(self, metric: str, rng: np.random.Generator) -> tuple[float, float]:
         """Return the 95 % interval of a metric's mean."""
         return bootstrap_interval(getattr(self.metrics, metric), self.users, rng)
@@ -69,6 +106,7 @@ class _Judged:
     """Rankings of one fold by one system, judged."""
 
     metrics: UserMetrics
+    cold: dict[str, Floats]
     shown: Ints
     n_columns: int
     organizers: Ints
@@ -79,6 +117,9 @@ class _FoldResult:
     users: Ints
     history: Ints
     judged: dict[str, _Judged]
+    sample: Sample | None
+    margins: dict[str, Dense]
+    """Of the sample, by each model."""
 
 
 def last_folds(data: Dataset, n_folds: int = FOLDS) -> Floats:
@@ -116,8 +157,11 @@ def evaluate(
     rng: np.random.Generator,
     report: Report = silent,
     examples: Examples | None = None,
+    *,
+    baselines: Sequence[str] = COUNTS,
+    calibrated: bool = False,
 ) -> dict[str, Outcome]:
-    """Judge models and the popularity baselines by the protocol.
+    """Judge models and baselines by the protocol.
 
     Args:
         data: Everything.
@@ -127,10 +171,12 @@ def evaluate(
         rng: Source of all draws.
         report: Told of the progress.
         examples: A replay of at least ``replay_instants(folds, options)``, where already made.
+        baselines: Names of ``baselines.BASELINES``.
+        calibrated: Calibrate the models as for serving, and measure how far that holds.
 
     Returns:
-        Name to outcome; ``popularity`` and ``velocity`` (registrations of the last day) are
-        always among them. A fold without truth, or without anything to learn from, is left out.
+        Name to outcome, the systems first. A fold without truth, or without anything to learn
+        from, is left out.
     """
     instants = replay_instants(folds, options)
     replay_rng = rng.spawn(1)[0]
@@ -138,60 +184,105 @@ def evaluate(
     generators = rng.spawn(len(folds))
 
     def one(number: int) -> _FoldResult | None:
-        end = folds[number] - 0.5 * DAY  # the last day that is over
+        at, fold_rng = float(folds[number]), generators[number]
+        end = at - 0.5 * DAY  # the last day that is over
         known = replayed.between(end - options.replay_days * DAY, end)
         if not known.n_positives:
             return None
-        trained = {name: fit(known, generators[number]) for name, fit in systems.items()}
-        return _fold(data, float(folds[number]), trained, generators[number])
+        trained = {name: fit(known, fold_rng) for name, fit in systems.items()}
+        if calibrated:
+            calibrate_models(data, at, list(trained.values()), fold_rng)
+        return _fold(data, at, trained, baselines, options, fold_rng, calibrated=calibrated)
 
     results = []
+    report("evaluating folds", 0.0)
     for number, result in enumerate(in_processes(one, range(len(folds))), start=1):
         results.append(result)
         report("evaluating folds", number / len(folds))
-    return _outcomes([*systems, "popularity", "velocity"], results)
+    return _outcomes([*systems, *baselines], results)
 
 
 def _fold(
-    data: Dataset, as_of: float, models: dict[str, Model], rng: np.random.Generator
+    data: Dataset,
+    as_of: float,
+    models: dict[str, Model],
+    baselines: Sequence[str],
+    options: TrainOptions,
+    rng: np.random.Generator,
+    *,
+    calibrated: bool,
 ) -> _FoldResult | None:
     s = Snapshot(data, as_of)
     truth = outcomes(data, s, as_of + DAY)
     users = np.unique(truth.user)
     if not len(users):
         return None
-    if len(users) > MOST_USERS:
-        users = np.sort(rng.choice(users, MOST_USERS, replace=False))
+    most = min(MOST_USERS, MOST_PAIRS // s.n_columns + 1)
+    if len(users) > most:
+        users = np.sort(rng.choice(users, most, replace=False))
     kept = np.isin(truth.user, users)
     relevant = np.zeros((len(users), s.n_columns), dtype=bool)
     relevant[np.searchsorted(users, truth.user[kept]), truth.column[kept]] = True
-    judged = {}
-    for name, ranking in _rankings(data, s, models, users).items():
-        judged[name] = _Judged(judge(ranking, relevant), ranking[:, :10], s.n_columns, s.organizer)
-    return _FoldResult(users, s.history[users], judged)
-
-
-def _rankings(data: Dataset, s: Snapshot, models: dict[str, Model], users: Ints) -> dict[str, Ints]:
-    """Rank all candidates, without candidate generation, which is judged with the models."""
-    rankings: dict[str, list[Ints]] = {name: [] for name in (*models, "popularity", "velocity")}
-    features = Features(s, forecast.fit_as_of(data, s.as_of) if models else None)
-    log = s.data.registrations
-    baselines = {
-        "popularity": log.event,
-        "velocity": log.event[np.searchsorted(log.at, s.as_of - DAY) :],
+    features = Features(s, forecast.fit_as_of(data, as_of) if models else None)
+    rules = Reranker.of(features, options, users, rng.spawn(1)[0])
+    cold = _cold(s)
+    judged = {
+        name: _Judged(
+            judge(ranking, relevant),
+            {part: _cold_ndcg(ranking, relevant & which) for part, which in cold.items()},
+            ranking[:, :CUT],
+            s.n_columns,
+            s.organizer,
+        )
+        for name, ranking in _rankings(features, models, baselines, users, rules).items()
     }
+    drawn, found = None, {}
+    if calibrated:
+        drawn = sample(data, s, rng)
+        found = dict(zip(models, margins(features, drawn, list(models.values())), strict=True))
+    return _FoldResult(users, s.history[users], judged, drawn, found)
+
+
+def _rankings(
+    features: Features,
+    models: dict[str, Model],
+    baselines: Sequence[str],
+    users: Ints,
+    rules: Reranker | None,
+) -> dict[str, Ints]:
+    """Rank all candidates, without candidate generation, which is judged with the models.
+
+    Models are judged with the rules of re-ranking, but for seats: past registrations cannot tell
+    what people would have done who found no seat.
+    """
+    s = features.s
+    learned = {name: BASELINES[name](s) for name in baselines}
+    rankings: dict[str, list[Ints]] = {name: [] for name in (*models, *baselines)}
     for begin in range(0, len(users), USERS_A_BLOCK):
         block = users[begin : begin + USERS_A_BLOCK]
-        done = s.registered[block][:, s.columns].toarray() > 0
+        done = s.going[block].toarray() > 0
         if models:
             x = features.matrix(Pairs.every(block, s.n_columns))
         for name, model in models.items():
             scores = model.score(x).reshape(len(block), s.n_columns)
-            rankings[name].append(by_score(scores, done, LENGTH))
-        for name, events in baselines.items():
-            counts = np.bincount(events, minlength=data.n_events)[s.columns]
-            rankings[name].append(by_score(counts.astype(float), done, LENGTH))
+            if rules is None:
+                rankings[name].append(by_score(scores, done, LENGTH))
+            else:
+                rankings[name].append(rules.by_score(block, scores, done, LENGTH))
+        for name, scores_of in learned.items():
+            rankings[name].append(by_score(scores_of(block), done, LENGTH))
     return {name: np.concatenate(parts) for name, parts in rankings.items()}
+
+
+def _cold(s: Snapshot) -> dict[str, Bools]:
+    """Tell for each slice of events which columns are in it."""
+    young = s.data.events.created[s.columns] > s.as_of - DAY
+    empty = count(s.column_of[s.data.registrations.event], s.n_columns) == 0
+    return dict(zip(COLD, (young, empty), strict=True))
+
+
+def _cold_ndcg(ranking: Ints, relevant: Bools) -> Floats:
+    return np.where(relevant.any(axis=1), judge(ranking, relevant).ndcg, np.nan)
 
 
 def _outcomes(names: list[str], results: list[_FoldResult | None]) -> dict[str, Outcome]:
@@ -217,8 +308,22 @@ def _outcomes(names: list[str], results: list[_FoldResult | None]) -> dict[str, 
             coverage=float(np.mean([coverage(j.shown, j.n_columns) for j in judged])),
             event_gini=float(np.mean([gini(j.shown, j.n_columns) for j in judged])),
             organizer_gini=float(np.mean([_organizer_gini(j) for j in judged])),
+            cold={part: np.concatenate([j.cold[part] for j in judged]) for part in COLD},
+            concentration=np.mean([concentration(j.shown, j.n_columns) for j in judged], axis=0),
+            reliability=_reliability(name, [result for _, result in folds]),
         )
     return found
+
+
+def _reliability(name: str, results: list[_FoldResult]) -> Reliability | None:
+    drawn = [(r.margins[name], r.sample) for r in results if r.sample and name in r.margins]
+    if not drawn:
+        return None
+    return reliability(
+        np.concatenate([margin for margin, _ in drawn]),
+        np.concatenate([pairs.y for _, pairs in drawn]),
+        np.concatenate([pairs.weight for _, pairs in drawn]),
+    )
 
 
 def _organizer_gini(judged: _Judged) -> float:

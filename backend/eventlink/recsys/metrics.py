@@ -81,6 +81,26 @@ def gini(shown: Ints, n_things: int) -> float:
     return float(((2 * place - n_things - 1) * counts).sum() / (n_things * counts.sum()))
 
 
+CONCENTRATION_SHARES = np.geomspace(0.0005, 1, 45)
+"""Shares of things at which ``concentration`` is told: most of it happens among the first few."""
+
+
+def concentration(shown: Ints, n_things: int) -> Floats:
+    """Share of exposure that the most shown things have: the Lorenz curve from its upper end.
+
+    Args:
+        shown: Indices of things, any shape; -1 is nothing.
+        n_things: How many could have been shown; at least 1.
+
+    Returns:
+        Their share for each of ``CONCENTRATION_SHARES`` of the things; 0 where nothing is shown.
+    """
+    counts = np.sort(np.bincount(shown[shown >= 0].ravel(), minlength=n_things))[::-1]
+    total = np.concatenate([[0.0], np.cumsum(counts) / max(counts.sum(), 1)])
+    found: Floats = np.interp(CONCENTRATION_SHARES * n_things, np.arange(n_things + 1), total)
+    return found
+
+
 def bootstrap_interval(
     values: Floats, users: Ints, rng: np.random.Generator, rounds: int = 1000
 ) -> tuple[float, float]:

@@ -105,3 +105,39 @@ def test_slices_part_the_pairs(loyal_town: Dataset) -> None:
     outcome = judged(loyal_town, 2)["model"]
     parts = np.stack(list(outcome.slices().values()))
     assert (parts.sum(axis=0) == 1).all()
+
+
+def test_only_cold_events_count_as_truth_in_their_slices(loyal_town: Dataset) -> None:
+    folds = last_folds(loyal_town, 2)
+    found = evaluate(loyal_town, folds, {"model": linear}, OPTIONS, np.random.default_rng(0))
+    outcome = found["model"]
+    s = [Snapshot(loyal_town, at) for at in folds]
+    truth = [outcomes(loyal_town, each, each.as_of + DAY) for each in s]
+    for fold, each in enumerate(s):
+        young = loyal_town.events.created[each.columns] > each.as_of - DAY
+        expected = np.unique(truth[fold].user[young[truth[fold].column]])
+        pairs = (outcome.folds == fold) & ~np.isnan(outcome.cold["younger than a day"])
+        np.testing.assert_array_equal(outcome.users[pairs], expected)
+    values = outcome.cold["younger than a day"]
+    assert ((values >= 0) | np.isnan(values)).all()
+    # With velocity an event without registrations comes last.
+    assert np.nanmean(found["velocity"].cold["no registration yet"]) < outcome.mean("ndcg")
+
+
+def test_asked_baselines_are_judged_and_scores_of_models_compared(loyal_town: Dataset) -> None:
+    found = evaluate(
+        loyal_town,
+        last_folds(loyal_town, 2),
+        {"model": linear},
+        OPTIONS,
+        np.random.default_rng(0),
+        baselines=("followed", "ease"),
+        calibrated=True,
+    )
+    assert list(found) == ["model", "followed", "ease"]
+    reliability = found["model"].reliability
+    assert reliability is not None
+    assert 0.5 < reliability.total_expected / reliability.total_happened < 2
+    assert found["ease"].reliability is None
+    assert found["ease"].mean("ndcg") > 0
+    assert found["model"].concentration[-1] == 1

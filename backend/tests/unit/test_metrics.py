@@ -5,7 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventlink.recsys.metrics import bootstrap_interval, coverage, gini, judge
+from eventlink.recsys.metrics import (
+    CONCENTRATION_SHARES,
+    bootstrap_interval,
+    concentration,
+    coverage,
+    gini,
+    judge,
+)
 
 
 def judged(ranking: list[int], relevant: list[int], n_columns: int = 20) -> dict[str, float]:
@@ -86,3 +93,15 @@ def test_the_interval_of_nothing_is_not_a_number() -> None:
     assert np.isnan(
         bootstrap_interval(np.zeros(0), np.zeros(0, int), np.random.default_rng(0))
     ).all()
+
+
+def test_concentration_is_the_share_of_the_most_shown() -> None:
+    shown = np.array([[0, 1, 2, -1], [0, 1, -1, -1], [0, -1, -1, -1]])
+    found = dict(zip(CONCENTRATION_SHARES, concentration(shown, 2000), strict=True))
+    assert found[CONCENTRATION_SHARES[0]] == pytest.approx(3 / 6)  # one of 2000 events
+    assert found[1.0] == 1.0
+    assert (np.diff(list(found.values())) >= 0).all()
+
+
+def test_where_nothing_is_shown_nothing_is_concentrated() -> None:
+    assert (concentration(np.full((2, 3), -1), 10) == 0).all()

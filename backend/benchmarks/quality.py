@@ -1,0 +1,195 @@
+"""Measure ranking quality on data sets, and write the numbers and plots into ``docs/quality.md``.
+
+    python backend/benchmarks/quality.py [--results FOLDER] DIR...
+
+Each DIR is in the interchange format. It is judged twice by ``eventlink evaluate``, with its
+follows and without them, each time in a scratch database on an embedded PostgreSQL. What was
+measured stays in FOLDER as JSON; remove a file there to have it measured anew.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from eventlink.cli.plots import draw
+from eventlink.config import PROJECT_ROOT
+from eventlink.db.embedded import embedded_url
+
+PAGE = PROJECT_ROOT / "docs" / "quality.md"
+PLOTS = PROJECT_ROOT / "docs" / "plots"
+BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
+EVALUATE = ("--model", "auto,linear,prior,heuristic", "--baselines", "all", "--json")
+CAPTIONS = {
+    "quality": "NDCG@10 of each system with its 95 % interval",
+    "slices": "NDCG@10 by kind of user and of event",
+    "calibration": "how often what was given a probability happened",
+    "exposure": "share of the first ten places that the most shown events hold",
+}
+MEANING = {
+    "model": "**the default: linear and trees**",
+    "linear": "linear",
+    "prior": "prior weights, nothing learned",
+    "heuristic": "heuristic: known organizers, interests, city, last day",
+    "popularity": "most popular",
+    "velocity": "most registrations in the last day",
+    "followed": "followed or attended organizer, then last day",
+    "itemknn": "item–item cosine over organizers",
+    "ease": "EASE over organizers",
+    "ials": "implicit ALS over organizers",
+}
+Told = dict[str, Any]
+
+
+def main() -> None:
+    """Measure what is not measured yet, draw, and rewrite the page."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("folders", nargs="+", type=Path, metavar="DIR")
+    parser.add_argument("--results", type=Path, default=PROJECT_ROOT / ".eventlink" / "quality")
+    asked = parser.parse_args()
+    asked.results.mkdir(parents=True, exist_ok=True)
+    cities: dict[str, tuple[Told, Told]] = {}
+    for folder in asked.folders:
+        found = []
+        for follows in (True, False):
+            kept = asked.results / f"{folder.name}{'' if follows else '-without-follows'}.json"
+            if not kept.exists():
+                kept.write_text(_measured(folder, follows=follows))
+            found.append(json.loads(kept.read_text()))
+        cities[folder.name] = (found[0], found[1])
+    for name, (told, _) in cities.items():
+        draw(told, PLOTS / name, ("svg",))
+    before, _, rest = PAGE.read_text().partition(BEGIN)
+    after = rest.partition(END)[2]
+    PAGE.write_text(f"{before}{BEGIN}\n\n{_page(cities)}\n{END}{after}")
+    print(f"wrote {PAGE} and {PLOTS}")
+
+
+def _measured(folder: Path, *, follows: bool) -> str:
+    """Import a folder into a scratch database and return what ``evaluate`` prints."""
+    os.environ.pop("DATABASE_URL", None)
+    data = PROJECT_ROOT / ".eventlink" / "bench"
+    server = embedded_url(data)
+    name = sql.Identifier("quality")
+    with psycopg.connect(server, autocommit=True) as conn:
+        conn.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name))
+        conn.execute(sql.SQL("CREATE DATABASE {}").format(name))
+    os.environ["DATABASE_URL"] = server.replace("/postgres?", "/quality?")
+    with tempfile.TemporaryDirectory() as temporary:
+        linked = Path(temporary)
+        for path in folder.iterdir():
+            if follows or not path.name.startswith("follows."):
+                (linked / path.name).symlink_to(path.resolve())
+        _eventlink("migrate")
+        _eventlink("import", str(linked))
+    return _eventlink("evaluate", *EVALUATE)
+
+
+def _eventlink(*words: str) -> str:
+    command = [str(Path(sys.executable).with_name("eventlink")), *words]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout  # noqa: S603 (our own command)
+
+
+def _page(cities: dict[str, tuple[Told, Told]]) -> str:
+    parts = [_overview(cities)]
+    for name, (told, without) in cities.items():
+        parts += [f"### {name}", _extent(told), _measures(told), _slices(told, without)]
+        parts += [_calibration(told)]
+        parts += [f"![{name}: {text}](plots/{name}/{kind}.svg)" for kind, text in CAPTIONS.items()]
+    return "\n\n".join(parts) + "\n"
+
+
+def _row(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    return "\n".join([_row(head), "|".join(["", *["---"] * len(head), ""]), *map(_row, rows)])
+
+
+def _number(value: float | None) -> str:
+    """Spell three digits after the point, without the zero before it."""
+    return "–" if value is None else f"{value:.3f}".removeprefix("0")
+
+
+def _within(row: Told) -> str:
+    low, high = row["ndcg@10 interval"]
+    bold = "**" if row["first"] else ""
+    return f"{bold}{_number(row['ndcg@10'])}{bold} ({_number(low)}–{_number(high)})"
+
+
+def _overview(cities: dict[str, tuple[Told, Told]]) -> str:
+    """Make the table of NDCG@10 of all systems on all data, with and without follows."""
+    head = ["NDCG@10 (95 % interval)"]
+    for name in cities:
+        head += [name, f"{name}, without follows"]
+    first = next(iter(cities.values()))[0]["systems"]
+    rows = []
+    for system in first:
+        told = [one["systems"][system] for both in cities.values() for one in both]
+        cells = [_within({**row, "first": system == next(iter(first))}) for row in told]
+        rows.append([MEANING[system], *cells])
+    return _table(head, rows)
+
+
+def _extent(told: Told) -> str:
+    return (
+        f"{told['pairs']:,} (user, day) pairs of {told['users']:,} users with truth on the days"
+        f" {told['first_fold'][:10]} to {told['last_fold'][:10]}, follows included."
+    )
+
+
+def _measures(told: Told) -> str:
+    names = ("hit_rate@10", "recall@10", "recall@50", "mrr", "coverage", "event gini")
+    head = [
+        "",
+        "NDCG@10",
+        "against the default",
+        *(n.replace("_", " ").replace("mrr", "MRR") for n in names),
+    ]
+    rows = []
+    for number, (system, row) in enumerate(told["systems"].items()):
+        low, high = (f"{value:+.3f}" for value in row["interval above the first"])
+        against = f"{low} to {high}" if number else ""
+        cells = [_number(row[name]) for name in names]
+        rows.append([MEANING[system], _number(row["ndcg@10"]), against, *cells])
+    return _table(head, rows)
+
+
+def _slices(told: Told, without: Told) -> str:
+    parts = next(iter(told["systems"].values()))["slices"]
+    head = ["NDCG@10", *(f"{name} ({part['pairs']:,})" for name, part in parts.items())]
+    rows = [
+        [MEANING[system], *(_number(part["ndcg@10"]) for part in row["slices"].values())]
+        for system, row in told["systems"].items()
+    ]
+    default = next(iter(without["systems"].values()))["slices"].values()
+    rows.append(["the default without follows", *(_number(part["ndcg@10"]) for part in default)])
+    return _table(head, rows)
+
+
+def _calibration(told: Told) -> str:
+    rows = [
+        [
+            MEANING[system],
+            f"{found['total_expected']:,.0f}",
+            f"{found['total_happened']:,.0f}",
+            f"{found['slope']:.2f}",
+            f"{100 * found['error_share']:.0f} %",
+        ]
+        for system, row in told["systems"].items()
+        if (found := row["calibration"])
+    ]
+    head = ["calibration", "registrations expected", "happened", "slope", "calibration error"]
+    return _table(head, rows)
+
+
+if __name__ == "__main__":
+    main()

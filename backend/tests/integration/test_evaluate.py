@@ -1,0 +1,84 @@
+"""``eventlink evaluate``: tables, JSON and plots of the same numbers."""
+
+import json
+from pathlib import Path
+
+import pytest
+from integration.sites import NOON, a_small_site
+
+from eventlink.cli import main
+from eventlink.recsys.baselines import BASELINES
+from eventlink.recsys.models import ConditionalLogit
+from eventlink.recsys.options import TrainOptions
+from eventlink.services.evaluate import evaluate_database
+
+QUICK = ("evaluate", "--as-of", NOON.isoformat(), "--folds", "2")
+
+
+def run(*words: str) -> int:
+    with pytest.raises(SystemExit) as stopped:
+        main(words)
+    assert isinstance(stopped.value.code, int)
+    return stopped.value.code
+
+
+@pytest.mark.usefixtures("city")
+def test_json_tells_everything_and_the_same_each_time(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    words = (*QUICK, "--model", "heuristic,prior", "--baselines", "all", "--json")
+    assert run(*words, "--plot", str(tmp_path)) == 0
+    first = capsys.readouterr().out
+    told = json.loads(first)
+    assert list(told["systems"]) == ["heuristic", "prior", *BASELINES]
+    row = told["systems"]["heuristic"]
+    low, high = row["ndcg@10 interval"]
+    assert 0 < low < row["ndcg@10"] < high < 1
+    assert sum(part["pairs"] for part in list(row["slices"].values())[:3]) == told["pairs"]
+    assert told["systems"]["heuristic"]["interval above the first"] == [0, 0]
+    assert row["calibration"]["total_happened"] > 0
+    assert told["systems"]["ease"]["calibration"] is None
+    assert len(list(tmp_path.iterdir())) == 8
+    assert run(*words) == 0
+    assert capsys.readouterr().out == first
+
+
+@pytest.mark.usefixtures("city")
+def test_tables_show_quality_and_on_demand_slices(capsys: pytest.CaptureFixture[str]) -> None:
+    words = (*QUICK, "--model", "heuristic", "--baselines", "velocity")
+    assert run(*words) == 0
+    short = capsys.readouterr().out
+    assert run(*words, "--slices") == 0
+    whole = capsys.readouterr().out
+    for said in ("NDCG@10", "95 % interval", "MRR", "coverage", "gini", "velocity", "slope"):
+        assert said in short
+    assert "younger than a day" in whole
+    assert "younger than a day" not in short
+    assert not {"auc", "sampled"} & set(whole.lower().split())
+
+
+@pytest.mark.usefixtures("city")
+def test_the_usual_evaluation_judges_the_model_that_would_be_trained() -> None:
+    done = evaluate_database(TrainOptions(replay_days=14), NOON, 2)
+    assert list(done.outcomes) == ["model", "popularity", "velocity", "followed", "ease"]
+    linear = evaluate_database(TrainOptions(replay_days=14), NOON, 2, models=["linear"])
+    assert next(iter(linear.outcomes)) == ConditionalLogit.kind
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("--model oracle", "'oracle'"),
+        ("--model linear,oracle", "'oracle'"),
+        ("--model ,", "--model"),
+        ("--baselines oracle", "'oracle'"),
+    ],
+)
+def test_what_does_not_exist_is_told_before_any_work(
+    database: str, capsys: pytest.CaptureFixture[str], words: str, says: str
+) -> None:
+    a_small_site(database)
+    assert run("evaluate", *words.split()) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert says in lines[0]
