@@ -1,0 +1,172 @@
+"""Refresh: re-rank the users that are due, in milliseconds, from arrays kept warm in memory.
+
+What does not live here: the marks (``db.refreshes``), what is kept warm (``services.warm``), and
+the loop that asks for one batch after the other (``worker``).
+"""
+
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future
+from datetime import datetime, timedelta
+from time import monotonic
+
+import numpy as np
+import structlog
+
+from eventlink.db.explorations import explored, store_explorations
+from eventlink.db.models import hold_active
+from eventlink.db.recommendations import Lists, store_refreshed
+from eventlink.db.refreshes import MOST_ATTEMPTS, Claim, claim_due, clear, commit_soon, fail, state
+from eventlink.db.session import transaction
+from eventlink.errors import EventLinkError, PublishRefusedError
+from eventlink.recsys.persons import Persons
+from eventlink.services.warm import Warm, load
+
+log = structlog.get_logger()
+
+BATCH = 64
+"""Users a refresh: enough to share what a statement costs, few enough to be over in 0.1 s."""
+REST = 3.0
+"""Loading rests for so many times as long as it took, or refreshes would starve beside it."""
+CLOCKS_DIFFER = timedelta(minutes=1)
+"""Web servers' clocks are not ours; what is dated later than this from now is not of now."""
+
+
+class Refresher:
+    """Re-ranks users who are due; to be used by one thread.
+
+    The first call loads everything and takes long. Later everything is loaded again beside the
+    refreshes when the catalogue changes or time goes by, but before any refresh when another model
+    was activated: the old one must not rank any more.
+    """
+
+    def __init__(self) -> None:
+        self._warm: Warm | None = None
+        self._loading: Future[Warm] | None = None
+        self._rest_until = 0.0
+        self._entered: list[int] = []
+
+    def refresh_due(self, now: datetime) -> int:
+        """Re-rank a batch of the users who are due, with all that is stored by now.
+
+        When nobody is due, those are re-ranked whose rankings may lack a new event.
+        Users who get no rankings are only unmarked. A user whose rows break the ranking is tried
+        again later, apart from the others.
+
+        Args:
+            now: The clock.
+
+        Returns:
+            How many were re-ranked; if none, there is nothing left to do for now.
+
+        Raises:
+            EventLinkError: The database is out of reach, or its active model is of another
+                version. Whoever was claimed is due again when the lease is over.
+        """
+        warm = self._keep_warm(now)
+        with transaction() as conn:
+            commit_soon(conn)
+            claims, failed = claim_due(conn, BATCH), claim_due(conn, 1, failed=True)
+        claims = claims or self._unmarked()
+        alone = failed if not claims or _succeeds(warm, claims, now) else [*failed, *claims]
+        for claim in alone:
+            if claim.attempts > MOST_ATTEMPTS or not _succeeds(warm, [claim], now):
+                with transaction() as conn:
+                    fail(conn, [claim])
+        return len(claims) + len(failed)
+
+    def _unmarked(self) -> list[Claim]:
+        """Take users whose rankings may lack a new event, with a sequence that no mark has."""
+        taken = self._entered[-BATCH:]
+        del self._entered[-BATCH:]
+        return [Claim(user_id, sequence=-1, attempts=1) for user_id in taken]
+
+    def _keep_warm(self, now: datetime) -> Warm:
+        """Load first of all, or where the model is another one; else beside the refreshes."""
+        warm = self._loaded_beside() or self._warm
+        with transaction() as conn:
+            seen = state(conn, now if warm is None else warm.at)
+        if warm is None or warm.state.model_version != seen.model_version:
+            warm = load(now, warm)
+        elif (seen != warm.state or now >= warm.stale_at) and self._may_load():
+            self._load_beside(now, warm)
+        if warm is not self._warm:
+            if self._warm is not None:
+                self._warm.reader.close()
+            self._entered += warm.entered
+            self._warm = warm
+        return warm
+
+    def _may_load(self) -> bool:
+        return self._loading is None and monotonic() >= self._rest_until
+
+    def _load_beside(self, now: datetime, before: Warm) -> None:
+        loading = self._loading = Future()
+        begun = monotonic()
+
+        def run() -> None:
+            try:
+                loading.set_result(load(now, before))
+            except Exception as error:  # noqa: BLE001 (told by the thread that asks for the result)
+                loading.set_exception(error)
+            self._rest_until = monotonic() + REST * (monotonic() - begun)
+
+        # A daemon: a worker that is told to stop does not wait for it.
+        threading.Thread(target=run, name="load", daemon=True).start()
+
+    def _loaded_beside(self) -> Warm | None:
+        """Return what was loaded, once."""
+        if self._loading is None or not self._loading.done():
+            return None
+        loading, self._loading = self._loading, None
+        try:
+            return loading.result()
+        except EventLinkError as error:
+            log.warning("refreshes go on with what was loaded before", error=str(error))
+            return None
+
+
+def _succeeds(warm: Warm, claims: Sequence[Claim], now: datetime) -> bool:
+    """Refresh users; tell whether that went well, and raise where it would for nobody."""
+    try:
+        _refresh(warm, claims, now)
+    except PublishRefusedError as error:
+        log.warning("a refresh was refused", users=len(claims), error=str(error))
+    except EventLinkError:
+        raise
+    except Exception:  # one user's rows may break what all others need
+        log.exception("a refresh failed", user_id=claims[0].user_id, users=len(claims))
+    else:
+        return True
+    return False
+
+
+def _refresh(warm: Warm, claims: Sequence[Claim], now: datetime) -> None:
+    lists = _rank(warm, claims, now)
+    version = warm.state.model_version
+    with transaction() as conn:
+        commit_soon(conn)
+        if lists is not None and version is not None:
+            if not hold_active(conn, version):
+                log.info("the model was replaced; its refreshes are done again", users=len(claims))
+                return
+            store_refreshed(conn, version, now, lists)
+            if lists.rankings.propensities is not None:
+                store_explorations(conn, version, now, [explored(lists)])
+        clear(conn, claims)
+
+
+def _rank(warm: Warm, claims: Sequence[Claim], now: datetime) -> Lists | None:
+    """Rank those of the claimed users who get rankings; None if nobody does."""
+    if warm.ranker is None:
+        return None
+    rows, keys = warm.reader.read([claim.user_id for claim in claims])
+    users = np.flatnonzero(rows.users.rankable).astype(np.int32)
+    if not len(users):
+        return None
+    known = rows.acts_before((now + CLOCKS_DIFFER).timestamp())
+    persons = Persons(known, now.timestamp())
+    if warm.ranker.reranker and warm.ranker.reranker.explorer:
+        warm.ranker.reranker.explorer.deal(users, warm.rng)
+    rankings = warm.ranker.rank(users, warm.top_n, persons)
+    return Lists(rankings, warm.ranker.snapshot.columns, keys)
