@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 from psycopg_pool import AsyncConnectionPool
+from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 
 from eventlink.config import settings
 from eventlink.db.session import libpq_url
@@ -63,9 +64,10 @@ def create_app() -> FastAPI:
         title="Event Link",
         description="The event recommender that lives in the Postgres you already have.",
         lifespan=lifespan,
-        max_body_size=LARGEST_BODY,
     )
     errors.install(app)
+    # Within telemetry, which knows an answer of 413 from a crash.
+    app.add_middleware(RequestBodyLimitMiddleware, max_body_size=LARGEST_BODY)
     telemetry.install(app)
     app.include_router(health.router)
     # A request's path is compared with one route after the other: the two of every page first.

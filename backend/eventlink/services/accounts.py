@@ -28,6 +28,7 @@ from eventlink.errors import (
     NotFoundError,
     TooManyRequestsError,
 )
+from eventlink.services.rate_limits import network
 from eventlink.services.tokens import Claims, Kind, issue, lifetime_seconds, read
 
 # 19 MiB and two passes, as OWASP's Password Storage Cheat Sheet advises; the usual 64 MiB would
@@ -89,7 +90,7 @@ def register(new: NewAccount, client: str, now: datetime) -> Session:
         ConflictError: The address has an account.
         TooManyRequestsError: Too many attempts.
     """
-    _throttle(f"register:{client}", ATTEMPTS_OF_ADDRESS)
+    _throttle(f"register:{network(client)}", ATTEMPTS_OF_ADDRESS)
     hashed = PASSWORDS.hash(new.password)
     with transaction() as conn:
         user_id = accounts.create_account(
@@ -122,10 +123,11 @@ def log_in(email: str, password: str, client: str, now: datetime) -> Session:
         NotAuthenticatedError: They do not belong together.
         TooManyRequestsError: Too many attempts.
     """
-    _throttle(f"login:{client}", ATTEMPTS_OF_ADDRESS)
-    _throttle(f"login:{_digest(email)}", ATTEMPTS_AT_ACCOUNT)
+    _throttle(f"login:{network(client)}", ATTEMPTS_OF_ADDRESS)
     with transaction() as conn:
         found = accounts.credentials(conn, email)
+    # By the account: the database finds it under spellings that we take for different ones.
+    _throttle(f"login:{found.user_id if found else _digest(email)}", ATTEMPTS_AT_ACCOUNT)
     matches, renewed = _check(password, found.password_hash if found else None)
     if found is not None and matches:
         with transaction() as conn:
@@ -133,7 +135,8 @@ def log_in(email: str, password: str, client: str, now: datetime) -> Session:
                 accounts.rehash(conn, found, renewed)
             user = accounts.account(conn, found.user_id)
         if user is not None and user.is_active:
-            return session(Claims(user.id, user.token_version), now)
+            # The version as of the password: one taken back while we hashed stays taken back.
+            return session(Claims(user.id, found.token_version), now)
     raise NotAuthenticatedError("the address or the password is wrong")
 
 
@@ -170,11 +173,10 @@ def change_password(claims: Claims, current: str, new: str, now: datetime) -> Se
         raise ConflictError("the current password is another one")
     hashed = PASSWORDS.hash(new)
     with transaction() as conn:
-        accounts.set_password(conn, user.id, hashed)
-        changed = accounts.account(conn, user.id)
+        changed = accounts.replace_password(conn, user, hashed)
     if changed is None:
-        raise NotAuthenticatedError("the account is gone")
-    return session(Claims(changed.id, changed.token_version), now)
+        raise NotAuthenticatedError("the token is no longer valid; log in")
+    return session(Claims(user.id, changed), now)
 
 
 def make_administrator(
@@ -210,6 +212,8 @@ def make_administrator(
 def manage(conn: Connection, admin: Account, user_id: int, changes: dict[str, Any]) -> ManagedUser:
     """Change a user's role, or whether the account is active.
 
+    One that is made inactive loses its tokens for good: made active again, its user logs in.
+
     Raises:
         ConflictError: It is the administrator's own account.
         NotFoundError: There is no such user.
@@ -217,6 +221,8 @@ def manage(conn: Connection, admin: Account, user_id: int, changes: dict[str, An
     if user_id == admin.id:
         raise ConflictError("nobody changes their own role; ask another administrator")
     accounts.change_account(conn, user_id, changes)
+    if changes.get("is_active") is False:
+        accounts.revoke_tokens(conn, user_id)
     changed = accounts.managed_user(conn, user_id)
     if changed is None:
         raise NotFoundError(f"user {user_id} does not exist")
@@ -251,7 +257,8 @@ def _throttle(bucket: str, attempts: tuple[float, float]) -> None:
     with transaction() as conn:
         allowed = allow(conn, bucket, *attempts)
     if not allowed:
-        raise TooManyRequestsError("too many attempts; wait a minute and try again")
+        _, per_second = attempts
+        raise TooManyRequestsError("too many attempts; wait and try again", 1 / per_second)
 
 
 def _digest(email: str) -> str:

@@ -19,6 +19,9 @@ EXPIRED = "the token has expired; refresh it, or log in"
 LEAST_SECRET = 32
 """Characters; HS256 wants a key as long as its hash (RFC 7518, 3.2)."""
 
+LARGEST = 2**63 - 1
+"""Of ids and versions in the database."""
+
 
 class Kind(StrEnum):
     """What a token is good for; one kind is never taken for the other."""
@@ -73,7 +76,7 @@ def read(token: str, kind: Kind, secret: str) -> Claims:
         claims, expires = _verified(token, kind, secret)
     except jwt.ExpiredSignatureError as error:
         raise NotAuthenticatedError(EXPIRED) from error
-    except (jwt.InvalidTokenError, ValueError) as error:
+    except (jwt.InvalidTokenError, ValueError, TypeError) as error:
         raise NotAuthenticatedError("the token is not valid; log in") from error
     if expires <= time.time():
         raise NotAuthenticatedError(EXPIRED)
@@ -94,7 +97,10 @@ def _verified(token: str, kind: Kind, secret: str) -> tuple[Claims, int]:
     )
     if said["typ"] != kind:
         raise NotAuthenticatedError(f"the token is not one for {kind}; send the other one")
-    return Claims(int(said["sub"]), int(said["ver"])), int(said["exp"])
+    claims = Claims(int(said["sub"]), int(said["ver"]))
+    if not (0 < claims.user_id <= LARGEST and 0 <= claims.token_version <= LARGEST):
+        raise ValueError("no user has that id or version")
+    return claims, int(said["exp"])
 
 
 def require_strong_secret(secret: str) -> None:

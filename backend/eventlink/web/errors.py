@@ -4,6 +4,7 @@ What does not live here: the kinds (``eventlink.errors``).
 """
 
 import json
+from math import ceil
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -44,7 +45,7 @@ def _answer(_request: Request, error: Exception) -> JSONResponse:
         if status == 401:
             headers["WWW-Authenticate"] = "Bearer"
         if isinstance(error, TooManyRequestsError):
-            headers["Retry-After"] = "1"
+            headers["Retry-After"] = str(max(1, ceil(error.retry_after)))
     elif isinstance(error, DatabaseUnreachableError | MigrationsMissingError):
         # The text names the address; that is for the log, not for strangers.
         return JSONResponse({"detail": "the database is not available; try again"}, 503)

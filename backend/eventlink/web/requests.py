@@ -10,19 +10,19 @@ object between the row and the answer.
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any
 
-import psycopg
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from psycopg.errors import ForeignKeyViolation
-from psycopg_pool import AsyncConnectionPool
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
 from eventlink.config import settings
 from eventlink.db.accounts import Account
+from eventlink.db.pool import Pool
 from eventlink.db.session import transaction
 from eventlink.errors import DatabaseUnreachableError, NotAllowedError, NotAuthenticatedError
 from eventlink.services.accounts import authenticated
@@ -32,9 +32,6 @@ TURNS = 12
 """Plain requests at a time that hold a connection; fewer than the engine has."""
 PATIENCE = 10
 """Seconds that a request waits for its turn."""
-
-Row: TypeAlias = tuple[object, ...]
-Pool: TypeAlias = AsyncConnectionPool[psycopg.AsyncConnection[Row]]
 
 bearer = HTTPBearer(auto_error=False, description="An access token from POST /api/auth/login")
 
@@ -78,11 +75,6 @@ def _transaction(_turn: Annotated[None, Turn]) -> Iterator[Connection]:
         raise
 
 
-async def _pool(request: Request) -> Pool:
-    pool: Pool = request.app.state.pool
-    return pool
-
-
 async def _claims(
     request: Request,
     credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
@@ -102,9 +94,28 @@ async def _claims(
 Now = Annotated[datetime, Depends(_now)]
 Transaction = Annotated[Connection, Depends(_transaction, scope="function")]
 """Committed when the route returns, before the answer is sent; rolled back if it raises."""
-AsyncPool = Annotated[Pool, Depends(_pool)]
 MaybeClaims = Annotated[Claims | None, Depends(_claims)]
 """What the token says; whoever uses it must check the user in the statement it makes."""
+
+
+@dataclass(frozen=True)
+class Asking:
+    """What the asynchronous routes ask of a request, at once: each dependency costs its time."""
+
+    pool: Pool
+    claims: Claims | None
+    """As ``MaybeClaims``."""
+    now: datetime
+
+
+async def _asking(request: Request) -> Asking:
+    claims = await _claims(request, await bearer(request))
+    return Asking(request.app.state.pool, claims, await _now())
+
+
+Asker = Annotated[Asking, Depends(_asking)]
+"""The route's ``openapi_extra`` must name the token: ``WITH_TOKEN``."""
+WITH_TOKEN: dict[str, Any] = {"security": [{bearer.scheme_name: []}]}
 
 
 def _current(conn: Transaction, claims: MaybeClaims) -> Account:

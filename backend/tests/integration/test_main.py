@@ -1,6 +1,7 @@
 from collections.abc import Callable, Iterator
 
 import pytest
+import structlog
 from fastapi.testclient import TestClient
 
 from eventlink.config import settings
@@ -34,3 +35,12 @@ def test_a_body_without_end_is_refused(client: TestClient) -> None:
         yield b'"}'
 
     assert client.post("/api/auth/login", content=endless()).status_code == 413
+
+
+def test_a_body_said_to_be_too_large_is_refused_and_no_crash(client: TestClient) -> None:
+    with structlog.testing.capture_logs() as logs:
+        answer = client.post("/api/auth/login", content=b"x", headers={"Content-Length": "9999999"})
+    assert answer.status_code == 413
+    assert "x-request-id" in answer.headers
+    assert [line["event"] for line in logs] == ["request"]
+    assert logs[0]["status"] == 413

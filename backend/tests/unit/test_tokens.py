@@ -70,6 +70,11 @@ def test_a_token_expires(kind: Kind) -> None:
         {"ver": "new"},
         {"sub": "one"},
         {"sub": None},
+        {"ver": [0]},
+        {"ver": 2**64},
+        {"ver": -1},
+        {"sub": str(2**64)},
+        {"sub": "0"},
     ],
     ids=str,
 )

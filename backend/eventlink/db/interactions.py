@@ -1,0 +1,68 @@
+"""Storing interactions: one statement a batch, which judges each and keeps the good ones.
+
+What does not live here: what can be judged without the database (``services.interactions``).
+"""
+
+COLUMNS = """number integer, type text, event_id bigint, occurred_at timestamptz, request_id text,
+position smallint, dwell_seconds real, client_id text, meta jsonb, source text, model_id bigint"""
+
+# Somebody else's draft is as unknown as an event that does not exist. Rows are written in the order
+# of their client ids, as everybody writes them who might wait for one of them.
+STORE = f"""
+WITH actor AS MATERIALIZED (
+    SELECT id FROM users
+     WHERE id = %(user_id)s AND is_active AND token_version = %(token_version)s
+), sent AS MATERIALIZED (
+    SELECT * FROM json_to_recordset(%(interactions)s) AS sent ({COLUMNS})
+), judged AS MATERIALIZED (
+    SELECT sent.*, model.model_version, CASE
+           WHEN earlier.user_id <> %(user_id)s
+                OR earlier.user_id IS NOT NULL AND %(user_id)s IS NULL THEN 'client_id_taken'
+           WHEN sent.type = 'register' AND NOT EXISTS (
+                SELECT FROM registrations AS r WHERE r.event_id = sent.event_id
+                   AND r.user_id = %(user_id)s AND r.unregistered_at IS NULL)
+                THEN 'not_registered'
+           WHEN sent.type = 'unregister' AND NOT EXISTS (
+                SELECT FROM registrations AS r
+                 WHERE r.event_id = sent.event_id AND r.user_id = %(user_id)s
+                HAVING bool_and(r.unregistered_at IS NOT NULL))
+                THEN 'not_unregistered'
+           WHEN sent.type = 'favorite' AND NOT EXISTS (
+                SELECT FROM favorite_events AS f
+                 WHERE f.event_id = sent.event_id AND f.user_id = %(user_id)s)
+                THEN 'not_favorite'
+           WHEN sent.type NOT IN ('register', 'unregister', 'favorite')
+                AND sent.event_id IS NOT NULL AND (
+                    event.id IS NULL OR event.owner_id IS DISTINCT FROM %(user_id)s AND (
+                        event.status <> 'published' OR event.deleted_at IS NOT NULL
+                        OR event.publish_at > %(now)s))
+                THEN 'unknown_event'
+           END AS refusal
+      FROM sent
+      LEFT JOIN events AS event ON event.id = sent.event_id
+      LEFT JOIN recommender_models AS model ON model.id = sent.model_id
+      LEFT JOIN event_interactions AS earlier ON earlier.client_id = sent.client_id
+), kept AS (
+    INSERT INTO event_interactions (user_id, event_id, interaction_type, occurred_at, position,
+        request_id, dwell_seconds, client_id, meta, source, model_version)
+    SELECT %(user_id)s, event_id, type, occurred_at, position, request_id, dwell_seconds, client_id,
+           meta, source, model_version
+      FROM judged
+     WHERE refusal IS NULL AND (%(user_id)s IS NULL OR EXISTS (SELECT FROM actor))
+     ORDER BY client_id, number
+        ON CONFLICT (client_id) WHERE client_id IS NOT NULL DO NOTHING
+    RETURNING interaction_type, dwell_seconds
+)
+SELECT EXISTS (SELECT FROM actor) AS is_valid, (SELECT count(*) FROM kept) AS accepted,
+       EXISTS (SELECT FROM kept
+                WHERE interaction_type = ANY (%(meaningful)s)
+                   OR interaction_type = 'dwell' AND dwell_seconds >= %(long_dwell)s) AS matters,
+       (SELECT coalesce(json_agg(json_build_array(number, refusal) ORDER BY number), '[]')
+          FROM judged WHERE refusal IS NOT NULL) AS refused
+"""
+"""Judges and stores a batch, for psycopg; nothing is stored for a user who is not valid.
+
+``interactions`` is a JSON array of objects with the names of ``COLUMNS``, of which ``number`` names
+one in ``refused``. What is neither refused nor counted in ``accepted`` was there already.
+"""
+STORE = " ".join(STORE.split())

@@ -1,0 +1,232 @@
+"""Recording interactions: what users did with what they were shown, as far as it can be true.
+
+What does not live here: the form of a request (``web.api.interactions``), the statement
+(``db.interactions``).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+from psycopg.types.numeric import Int8
+from pydantic_core import to_json
+
+from eventlink.config import settings
+from eventlink.db.interactions import STORE
+from eventlink.db.jobs import WAKE_REFRESH
+from eventlink.db.pool import AsyncConnection, Pool, on_connection, rows
+from eventlink.db.refreshes import MARK
+from eventlink.errors import DatabaseUnreachableError, NotAuthenticatedError
+from eventlink.recsys.persons import LONG_DWELL_SECONDS
+from eventlink.services.rate_limits import (
+    INTERACTIONS_FROM,
+    INTERACTIONS_OF_USER,
+    charge,
+    network,
+)
+from eventlink.services.request_ids import ShownList, read
+from eventlink.services.tokens import Claims
+
+log = structlog.get_logger()
+
+WITHOUT_EVENT = ("search", "filter")
+MEANINGFUL = ("click", "view", "share", "search", "filter", "favorite", "register")
+"""After these, and after dwelling long, the user's ranking is made anew."""
+SILENT = ("impression", "unregister")
+"""Never after these."""
+CLOCK_SKEW = timedelta(minutes=2)
+"""How far a client's clock may be ahead."""
+OLDEST = timedelta(days=7)
+"""How long a client may keep what it could not send."""
+
+REFUSALS = {
+    "missing_event": "this type needs an event_id",
+    "missing_dwell": "a dwell needs dwell_seconds",
+    "in_future": "occurred_at lies in the future; check the clock, or leave it out",
+    "too_old": f"occurred_at is more than {OLDEST.days} days ago",
+    "foreign_request_id": "this request_id was given to another user",
+    "client_id_taken": "another user has sent this client_id; make them random",
+    "unknown_event": "there is no such event",
+    "not_registered": "the user is not registered for this event",
+    "not_unregistered": "the user has not taken back a registration for this event",
+    "not_favorite": "the event is not among the user's favourites",
+}
+"""Why one interaction of a batch is not kept."""
+
+
+@dataclass(frozen=True)
+class Interaction:
+    """One act, in a form that can be stored; the names are those of ``db.interactions``."""
+
+    number: int
+    """Its place in the batch."""
+    type: str
+    event_id: int | None
+    occurred_at: datetime | None
+    """None: now."""
+    request_id: str | None
+    position: int | None
+    dwell_seconds: float | None
+    client_id: str | None
+    meta: dict[str, Any] | None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Interactions of one user, or of somebody not logged in."""
+
+    actor: Claims | None
+    address: str
+    """Of the client."""
+    now: datetime
+    size: int
+    """As it was sent."""
+    interactions: Sequence[Interaction]
+    """Those in good form."""
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """An interaction that was not kept."""
+
+    index: int
+    code: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a batch."""
+
+    accepted: int
+    duplicates: int
+    refused: list[Refusal]
+    due_at: datetime | None
+    """When the user's ranking is to be refreshed, for ``wake``."""
+
+
+async def record(pool: Pool, batch: Batch) -> Outcome:
+    """Store what a batch tells, each interaction on its own merits.
+
+    Raises:
+        DatabaseUnreachableError: The server does not answer.
+        NotAuthenticatedError: The user is gone, or their tokens were taken back.
+        TooManyRequestsError: The user or the address sends too much.
+    """
+    good, refused = _judge(batch)
+    distinct = list({_identity(row): row for row in reversed(good)}.values())
+
+    async def work(conn: AsyncConnection) -> tuple[tuple[Any, ...], datetime | None]:
+        await _charge(conn, batch)
+        return await _store(conn, batch, distinct)
+
+    (_, accepted, _, refused_later), due_at = await on_connection(pool, work)
+    refused += [_refusal(number, code) for number, code in refused_later]
+    refused.sort(key=lambda one: one.index)
+    return Outcome(accepted, len(good) - len(refused_later) - accepted, refused, due_at)
+
+
+async def wake(pool: Pool, due_at: datetime) -> None:
+    """Tell the workers of a mark that is committed; if this fails they find it later by themselves.
+
+    Args:
+        pool: Of asynchronous connections.
+        due_at: When the refresh is due.
+    """
+
+    async def work(conn: AsyncConnection) -> None:
+        await conn.execute(WAKE_REFRESH, {"due_at": due_at})
+
+    try:
+        await on_connection(pool, work)
+    except DatabaseUnreachableError as error:
+        log.warning("the workers could not be woken", error=str(error))
+
+
+def _judge(batch: Batch) -> tuple[list[dict[str, Any]], list[Refusal]]:
+    """Turn interactions into rows to store, and refuse what cannot be true."""
+    good, refused = [], []
+    for one in batch.interactions:
+        at = one.occurred_at or batch.now
+        shown = None
+        if one.request_id is not None:
+            shown = read(one.request_id, settings().secret_key, batch.now)
+        code = _why_not(batch, one, at, shown)
+        if code is not None:
+            refused.append(_refusal(one.number, code))
+            continue
+        row = vars(one) | {"occurred_at": min(at, batch.now), "source": None, "model_id": None}
+        if shown is not None:
+            row |= {"source": shown.source, "model_id": shown.model_id}
+        good.append(row)
+    return good, refused
+
+
+def _why_not(batch: Batch, one: Interaction, at: datetime, shown: ShownList | None) -> str | None:
+    if one.event_id is None and one.type not in WITHOUT_EVENT:
+        return "missing_event"
+    if one.dwell_seconds is None and one.type == "dwell":
+        return "missing_dwell"
+    if at > batch.now + CLOCK_SKEW:
+        return "in_future"
+    if at < batch.now - OLDEST:
+        return "too_old"
+    if shown is not None and (batch.actor is None or shown.user_id != batch.actor.user_id):
+        return "foreign_request_id"
+    return None
+
+
+def _refusal(index: int, code: str) -> Refusal:
+    return Refusal(index, code, REFUSALS[code])
+
+
+def _identity(row: dict[str, Any]) -> object:
+    """Return what is equal for two rows that tell of the same act."""
+    if row["client_id"] is not None:
+        return row["client_id"]
+    return to_json({**row, "number": None})
+
+
+async def _charge(conn: AsyncConnection, batch: Batch) -> None:
+    cost = max(batch.size, 1)
+    if batch.actor is not None:
+        await charge(conn, INTERACTIONS_OF_USER, str(batch.actor.user_id), cost)
+    await charge(conn, INTERACTIONS_FROM, network(batch.address), cost)
+
+
+async def _store(
+    conn: AsyncConnection, batch: Batch, distinct: list[dict[str, Any]]
+) -> tuple[tuple[Any, ...], datetime | None]:
+    """Store rows and, in the same transaction, the mark that they are reason for."""
+    actor = batch.actor
+    values = {
+        "user_id": actor and Int8(actor.user_id),
+        "token_version": actor and Int8(actor.token_version),
+        "now": batch.now,
+        "interactions": to_json(distinct, inf_nan_mode="null").decode(),
+        "meaningful": list(MEANINGFUL),
+        "long_dwell": LONG_DWELL_SECONDS,
+    }
+    if actor is None or not _refreshes() or all(row["type"] in SILENT for row in distinct):
+        return await _stored(conn, values), None
+    async with conn.transaction():
+        found = await _stored(conn, values)
+        due_at = None
+        if found[2]:
+            seconds = settings().recommendations_realtime_refresh_min_interval_seconds
+            marked = {"user_id": Int8(actor.user_id), "min_interval": seconds}
+            [(due_at,)] = await rows(conn, MARK, marked)
+    return found, due_at
+
+
+async def _stored(conn: AsyncConnection, values: dict[str, Any]) -> tuple[Any, ...]:
+    [found] = await rows(conn, STORE, values)
+    if values["user_id"] is not None and not found[0]:
+        raise NotAuthenticatedError("the token is no longer valid; log in")
+    return found
+
+
+def _refreshes() -> bool:
+    return settings().task_queue_enabled and settings().recommendations_realtime_refresh_enabled

@@ -1,0 +1,98 @@
+"""Request ids: names of shown lists, signed, so that none needs to be stored to be known again.
+
+What does not live here: what is made of interactions that carry one (``services.interactions``).
+
+A request id says who made the list, for whom and when. It is readable to everybody and hides
+nothing; its signature (HMAC-SHA-256, RFC 2104, cut to 120 bits) keeps a user from claiming
+somebody else's list or another source.
+"""
+
+import hmac
+import struct
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from functools import cache
+
+LENGTH = 56
+"""Characters of a request id."""
+NONCE_BYTES = 6
+LIFETIME = timedelta(days=7)
+"""How long after a list was shown what it led to is still believed to belong to it."""
+
+_LAYOUT = struct.Struct(f">BQQI{NONCE_BYTES}s")
+_SIGNATURE_BYTES = 15
+_ALPHABET = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
+
+
+class Source(StrEnum):
+    """Who made a list."""
+
+    CACHE = "cache"
+    HEURISTIC = "heuristic"
+
+
+_SOURCES = tuple(Source)
+
+
+@dataclass(frozen=True)
+class ShownList:
+    """What a request id says."""
+
+    source: Source
+    model_id: int
+    """``recommender_models.id``; 0 where no stored model made the list."""
+    user_id: int
+    shown_at: datetime
+    """Whole seconds."""
+
+
+def issue(shown: ShownList, secret: str, nonce: bytes) -> str:
+    """Sign a request id.
+
+    Args:
+        shown: What it says.
+        secret: ``SECRET_KEY``.
+        nonce: ``NONCE_BYTES`` random bytes, which tell lists of the same second apart.
+    """
+    said = _LAYOUT.pack(
+        _SOURCES.index(shown.source),
+        shown.model_id,
+        shown.user_id,
+        int(shown.shown_at.timestamp()),
+        nonce,
+    )
+    return urlsafe_b64encode(said + _signature(said, secret)).decode()
+
+
+def read(request_id: str, secret: str, now: datetime) -> ShownList | None:
+    """Return what a request id says; None for one that is not ours, or too old.
+
+    Args:
+        request_id: As it came.
+        secret: ``SECRET_KEY``.
+        now: The instant.
+    """
+    raw = request_id.encode()
+    if len(raw) != LENGTH or not _ALPHABET.issuperset(raw):
+        return None
+    decoded = urlsafe_b64decode(raw)
+    said, signature = decoded[: _LAYOUT.size], decoded[_LAYOUT.size :]
+    if not hmac.compare_digest(signature, _signature(said, secret)):
+        return None
+    source, model_id, user_id, seconds, _ = _LAYOUT.unpack(said)
+    shown_at = datetime.fromtimestamp(seconds, UTC)
+    if now - shown_at > LIFETIME:
+        return None
+    return ShownList(_SOURCES[source], model_id, user_id, shown_at)
+
+
+def _signature(said: bytes, secret: str) -> bytes:
+    return hmac.digest(_key(secret), said, "sha256")[:_SIGNATURE_BYTES]
+
+
+@cache
+def _key(secret: str) -> bytes:
+    """Derive a key of its own, so that no token is ever taken for a request id, nor the reverse."""
+    return hmac.digest(secret.encode(), b"event link request id", "sha256")

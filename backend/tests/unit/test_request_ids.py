@@ -1,0 +1,66 @@
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eventlink.services.request_ids import (
+    LENGTH,
+    LIFETIME,
+    NONCE_BYTES,
+    ShownList,
+    Source,
+    issue,
+    read,
+)
+
+NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
+SECRET = "a secret of the tests"  # noqa: S105 (signs nothing of worth)
+SHOWN = ShownList(Source.CACHE, 17, 4711, NOON)
+NONCE = bytes(NONCE_BYTES)
+
+
+@given(
+    st.sampled_from(Source),
+    st.integers(0, 2**63 - 1),
+    st.integers(0, 2**63 - 1),
+    st.binary(min_size=NONCE_BYTES, max_size=NONCE_BYTES),
+)
+def test_what_was_signed_is_read(source: Source, model_id: int, user_id: int, nonce: bytes) -> None:
+    shown = ShownList(source, model_id, user_id, NOON)
+    issued = issue(shown, SECRET, nonce)
+    assert len(issued) == LENGTH
+    assert read(issued, SECRET, NOON) == shown
+
+
+def test_two_lists_of_one_second_have_two_ids() -> None:
+    assert issue(SHOWN, SECRET, b"abcdef") != issue(SHOWN, SECRET, b"abcdeg")
+
+
+def test_another_secret_signs_nothing_that_is_believed() -> None:
+    assert read(issue(SHOWN, "another", NONCE), SECRET, NOON) is None
+
+
+@pytest.mark.parametrize("place", range(42))
+def test_a_change_of_any_bit_is_noticed(place: int) -> None:
+    raw = bytearray(urlsafe_b64decode(issue(SHOWN, SECRET, NONCE)))
+    assert len(raw) == 42
+    raw[place] ^= 1
+    assert read(urlsafe_b64encode(raw).decode(), SECRET, NOON) is None
+
+
+@given(st.text(max_size=80))
+def test_anything_else_is_not_ours(text: str) -> None:
+    assert read(text, SECRET, NOON) is None
+
+
+@pytest.mark.parametrize("text", ["", "A" * LENGTH, "=" * LENGTH, "ă" * (LENGTH // 2), "A" * 57])
+def test_what_looks_nearly_like_one_is_not_ours(text: str) -> None:
+    assert read(text, SECRET, NOON) is None
+
+
+def test_it_is_believed_for_a_week() -> None:
+    issued = issue(SHOWN, SECRET, NONCE)
+    assert read(issued, SECRET, NOON + LIFETIME) == SHOWN
+    assert read(issued, SECRET, NOON + LIFETIME + timedelta(seconds=1)) is None
