@@ -4,9 +4,10 @@ What does not live here: what a model is (``recsys.models``).
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, func, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from eventlink.db.tables import RecommenderModel
@@ -23,17 +24,100 @@ class StoredModel:
     meta: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class ModelRow:
+    """A row of ``recommender_models`` without its weights, which may be megabytes."""
+
+    model_version: str
+    kind: str | None
+    is_active: bool
+    created_at: datetime
+    meta: dict[str, Any]
+
+
+STORED = select(
+    RecommenderModel.model_version,
+    RecommenderModel.feature_names,
+    RecommenderModel.weights,
+    RecommenderModel.meta,
+)
+
+
 def active_model(conn: Connection) -> StoredModel | None:
     """Return the active model, or None if there is none."""
-    row = conn.execute(
-        select(
-            RecommenderModel.model_version,
-            RecommenderModel.feature_names,
-            RecommenderModel.weights,
-            RecommenderModel.meta,
-        ).where(RecommenderModel.is_active)
-    ).one_or_none()
+    row = conn.execute(STORED.where(RecommenderModel.is_active)).one_or_none()
     return None if row is None else StoredModel(*row)
+
+
+def stored_model(conn: Connection, model_version: str) -> StoredModel | None:
+    """Return a model by its version, or None."""
+    same = RecommenderModel.model_version == model_version
+    row = conn.execute(STORED.where(same)).one_or_none()
+    return None if row is None else StoredModel(*row)
+
+
+def model_rows(conn: Connection, limit: int) -> list[ModelRow]:
+    """Return the active model and then the others, the latest first.
+
+    Args:
+        conn: An open connection.
+        limit: At most so many.
+    """
+    return [
+        ModelRow(*row)
+        for row in conn.execute(
+            select(
+                RecommenderModel.model_version,
+                RecommenderModel.weights["kind"].astext,
+                RecommenderModel.is_active,
+                RecommenderModel.created_at,
+                RecommenderModel.meta,
+            )
+            .order_by(RecommenderModel.is_active.desc(), RecommenderModel.id.desc())
+            .limit(limit)
+        )
+    ]
+
+
+def lock_models(conn: Connection) -> None:
+    """Let nobody else change which model is active until the transaction ends; reading goes on.
+
+    To be taken before any other lock of the transaction, as everybody does.
+
+    Args:
+        conn: Inside a transaction.
+    """
+    conn.execute(text("LOCK TABLE recommender_models IN SHARE ROW EXCLUSIVE MODE"))
+
+
+def hold_active(conn: Connection, model_version: str) -> bool:
+    """Tell whether a model is the active one, and keep it so until the transaction ends.
+
+    For whoever publishes with a model held in memory: it may have been taken back meanwhile.
+
+    Args:
+        conn: Inside a transaction.
+        model_version: The model.
+    """
+    same = RecommenderModel.model_version == model_version
+    row = select(RecommenderModel.id).where(same, RecommenderModel.is_active)
+    return conn.execute(row.with_for_update(read=True)).one_or_none() is not None
+
+
+def activate_model(conn: Connection, model_version: str, note: dict[str, Any]) -> None:
+    """Make a stored model the active one.
+
+    Args:
+        conn: Inside a transaction that holds ``lock_models``.
+        model_version: Which; it is stored.
+        note: Who did it, when and how; added to the list ``meta.activations``.
+    """
+    active = update(RecommenderModel).where(RecommenderModel.is_active)
+    conn.execute(active.values(is_active=False))
+    same = RecommenderModel.model_version == model_version
+    meta = conn.execute(select(RecommenderModel.meta).where(same)).scalar_one()
+    meta = {**meta, "activations": [*meta.get("activations", []), note]}
+    conn.execute(update(RecommenderModel).where(same).values(is_active=True, meta=meta))
 
 
 def is_version_taken(conn: Connection, model_version: str) -> bool:

@@ -1,0 +1,79 @@
+"""``eventlink models``."""
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from sqlalchemy import Connection
+
+from eventlink.db.session import require_migrations, transaction
+from eventlink.errors import InvalidOptionError
+from eventlink.services import models as service
+from eventlink.services.models import ModelSummary, Switched
+
+WHO = "command line"
+"""Who activated a model, for the record."""
+
+
+def models(
+    limit: Annotated[int, typer.Option(help="List so many.")] = 20,
+    activate: Annotated[
+        str | None, typer.Option(help="Make this version serve.", show_default="list")
+    ] = None,
+    rollback: Annotated[
+        bool, typer.Option("--rollback", help="Serve the previous rankings and their model again.")
+    ] = False,
+) -> None:
+    """List the stored models, or make another one serve."""
+    if activate is not None and rollback:
+        raise InvalidOptionError("choose --activate or --rollback, not both")
+    if limit < 1:
+        raise InvalidOptionError(f"--limit must be at least 1, not {limit}")
+    with transaction() as conn:
+        require_migrations(conn)
+        done = _switch(conn, activate, rollback=rollback)
+        found = service.list_models(conn, limit) if done is None else []
+    if done is not None:
+        _tell(done)
+    elif found:
+        # People may give versions any name; brackets and colons in it are not markup.
+        width = None if Console().is_terminal else 110
+        Console(highlight=False, markup=False, emoji=False, width=width).print(_table(found))
+    else:
+        typer.echo("no model is stored; the first recompute stores one")
+
+
+def _switch(conn: Connection, version: str | None, *, rollback: bool) -> Switched | None:
+    now = datetime.now(UTC)
+    if version is not None:
+        return service.activate(conn, version, WHO, now)
+    return service.roll_back(conn, WHO, now) if rollback else None
+
+
+def _tell(done: Switched) -> None:
+    for name, value in asdict(done).items():
+        typer.echo(f"{name.replace('_', ' ')}: {'none' if value is None else value}")
+
+
+def _table(found: list[ModelSummary]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for name in ("", "version", "kind", "trained at", "NDCG@10", "gate"):
+        table.add_column(name, justify="right" if name == "NDCG@10" else "left")
+    for model in found:
+        table.add_row(
+            "*" if model.is_active else "",
+            model.model_version,
+            model.kind or "",
+            (model.trained_at or "")[:16],
+            _ndcg(model.metrics),
+            str((model.gate or {}).get("reason", "")),
+        )
+    return table
+
+
+def _ndcg(metrics: dict[str, Any] | None) -> str:
+    value = (metrics or {}).get("model", {}).get("ndcg_10")
+    return "" if value is None else f"{value:.4f}"

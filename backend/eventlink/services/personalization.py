@@ -1,0 +1,182 @@
+"""Personalization metrics: how often what is shown is clicked and registered for, and how surely.
+
+What does not live here: the counting (``db.personalization``).
+
+One user's impressions are not independent: who clicks once clicks again. So the user is the unit.
+A rate is a ratio of two sums over users, and its variance is linearised over them: the delta
+method (Deng, Knoblich, Lu 2018, "Applying the Delta Method in Metric Analytics"). The interval is
+Wilson's, of as many independent impressions as would have that variance, with Student's t for few
+users (Dean and Pagano 2015, "Evaluating Confidence Interval Methods for Binomial Proportions in
+Clustered Surveys"): it stays within 0 and 1 and holds for rare clicks, where rate ± 1.96 standard
+errors does not.
+"""
+
+import math
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+
+from scipy.special import stdtrit
+from sqlalchemy import Connection
+
+from eventlink.db.personalization import NOTHING, Sums, outcomes
+
+REGISTRATION_WINDOW = timedelta(days=7)
+"""A registration is credited to the latest impression within so long before it."""
+MOST_DAYS = 365
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A share of impressions with its 95 % interval; all None without impressions."""
+
+    rate: float | None
+    low: float | None
+    """None, like ``high``, for a single user: nothing is known of how users differ."""
+    high: float | None
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What impressions led to."""
+
+    users: int
+    """Whose impressions they are; each anonymous list counts as one."""
+    impressions: int
+    clicks: int
+    """Impressions that were clicked."""
+    registrations: int
+    """Impressions that a registration is credited to."""
+    ctr: Rate
+    registration_conversion: Rate
+
+
+@dataclass(frozen=True)
+class DayFigures(Figures):
+    """Of the impressions of a UTC day."""
+
+    day: date
+
+
+@dataclass(frozen=True)
+class SourceFigures(Figures):
+    """Of the lists that the cache or the heuristic made; null where that is not known."""
+
+    source: str | None
+
+
+@dataclass(frozen=True)
+class ModelFigures(Figures):
+    """Of the lists that a model made; null where none did, or that is not known."""
+
+    model_version: str | None
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """How clicks and registrations are credited to impressions."""
+
+    impression: str = (
+        "the first showing of an event under a request_id; repetitions of it do not count"
+    )
+    click: str = "credited to the impression of the same user, request_id and event"
+    registration: str = (
+        "credited to the user's latest impression of the event, with a request_id and within the"
+        " window before it, also if it is taken back later"
+    )
+    registration_window_days: float = REGISTRATION_WINDOW / timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class PersonalizationMetrics:
+    """What recommendations led to, over the last days."""
+
+    since: datetime
+    until: datetime
+    """The latest ``registration_window_days`` can still gain registrations."""
+    attribution: Attribution
+    confidence: float
+    unattributed_impressions: int
+    """Those without ``request_id``; not among the others."""
+    total: Figures
+    by_day: list[DayFigures]
+    by_source: list[SourceFigures]
+    by_model_version: list[ModelFigures]
+
+
+def personalization_metrics(conn: Connection, days: int, now: datetime) -> PersonalizationMetrics:
+    """Report on the last UTC days, today's part among them.
+
+    Args:
+        conn: Inside a transaction.
+        days: How many, 1 to ``MOST_DAYS``.
+        now: When the report ends.
+    """
+    today = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    since = today - timedelta(days=days - 1)
+    found = outcomes(conn, since, now, REGISTRATION_WINDOW)
+    each_day = [(since + timedelta(days=number)).date() for number in range(days)]
+    return PersonalizationMetrics(
+        since=since,
+        until=now,
+        attribution=Attribution(),
+        confidence=CONFIDENCE,
+        unattributed_impressions=found.unattributed_impressions,
+        total=_figures(found.total),
+        by_day=[
+            DayFigures(**vars(_figures(found.by_day.get(day, NOTHING))), day=day)
+            for day in each_day
+        ],
+        by_source=[
+            SourceFigures(**vars(_figures(sums)), source=source)
+            for source, sums in found.by_source.items()
+        ],
+        by_model_version=[
+            ModelFigures(**vars(_figures(sums)), model_version=version)
+            for version, sums in found.by_model_version.items()
+        ],
+    )
+
+
+def _figures(sums: Sums) -> Figures:
+    return Figures(
+        users=sums.users,
+        impressions=int(sums.n),
+        clicks=int(sums.c),
+        registrations=int(sums.r),
+        ctr=rate(sums.users, sums.n, sums.c, sums.nn, sums.nc, sums.cc),
+        registration_conversion=rate(sums.users, sums.n, sums.r, sums.nn, sums.nr, sums.rr),
+    )
+
+
+def rate(users: int, n: float, y: float, nn: float, ny: float, yy: float) -> Rate:
+    """Estimate a ratio of two sums over users, with its 95 % interval.
+
+    Args:
+        users: How many.
+        n: Sum of their impressions.
+        y: Sum of their successes, at most one an impression.
+        nn: Sum of the squares of impressions.
+        ny: Sum of impressions times successes.
+        yy: Sum of the squares of successes.
+    """
+    if not n:
+        return Rate(None, None, None)
+    ratio = y / n
+    if users < 2:
+        return Rate(ratio, None, None)
+    squares = max(yy - 2 * ratio * ny + ratio * ratio * nn, 0.0)
+    variance = users / (users - 1) * squares / (n * n)
+    # Impressions that never or always succeed tell nothing of how users differ: at worst each user
+    # is one observation.
+    worth = min(ratio * (1 - ratio) / variance, n) if variance > 0 else users
+    quantile = float(stdtrit(users - 1, (1 + CONFIDENCE) / 2))
+    return Rate(ratio, *_wilson(ratio, worth, quantile))
+
+
+def _wilson(ratio: float, n: float, quantile: float) -> tuple[float, float]:
+    """Return Wilson's score interval (1927) of a share of n observations."""
+    square = quantile * quantile
+    middle = (ratio + square / (2 * n)) / (1 + square / n)
+    half = math.sqrt(ratio * (1 - ratio) / n + square / (4 * n * n)) * quantile / (1 + square / n)
+    return max(middle - half, 0.0), min(middle + half, 1.0)

@@ -1,0 +1,248 @@
+"""Personalization metrics: what is credited to which impression, and to whom it counts."""
+
+from collections import defaultdict
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+from integration.sites import DAY, HOUR, NOON, Site
+
+from eventlink.db.session import transaction
+from eventlink.services.personalization import (
+    REGISTRATION_WINDOW,
+    Figures,
+    PersonalizationMetrics,
+    personalization_metrics,
+    rate,
+)
+
+MINUTE = timedelta(minutes=1)
+
+
+@pytest.fixture
+def site(site: Site) -> Site:
+    site.users(*range(1, 21))
+    for event_id in range(1, 11):
+        site.event(event_id)
+    return site
+
+
+def measure(days: int = 30, now: datetime = NOON) -> PersonalizationMetrics:
+    with transaction() as conn:
+        return personalization_metrics(conn, days, now)
+
+
+def log(site: Site, kind: str, user: int | None = 1, event: int = 1, **columns: Any) -> None:
+    usual = {"request_id": "a", "occurred_at": NOON - DAY}
+    row = {"interaction_type": kind, "user_id": user, "event_id": event, **usual, **columns}
+    site.add("event_interactions", row)
+
+
+def counts(figures: Figures) -> tuple[int, int, int, int]:
+    return figures.users, figures.impressions, figures.clicks, figures.registrations
+
+
+def test_nothing_shown_gives_zeros_and_no_rates(site: Site) -> None:
+    del site
+    found = measure(days=2)
+    assert counts(found.total) == (0, 0, 0, 0)
+    assert found.total.ctr == rate(0, 0, 0, 0, 0, 0)
+    assert [day.day.isoformat() for day in found.by_day] == ["2026-03-01", "2026-03-02"]
+    assert found.by_source == found.by_model_version == []
+
+
+def test_an_impression_repeated_under_its_request_id_counts_once(site: Site) -> None:
+    log(site, "impression")
+    log(site, "impression", occurred_at=NOON - DAY + MINUTE)
+    log(site, "impression", event=2)
+    log(site, "impression", request_id="b")
+    assert counts(measure().total) == (1, 3, 0, 0)
+
+
+def test_a_click_counts_once_and_only_for_its_own_impression(site: Site) -> None:
+    log(site, "impression")
+    log(site, "impression", event=2)
+    log(site, "impression", request_id="b")
+    log(site, "click", occurred_at=NOON - DAY + MINUTE)
+    log(site, "click", occurred_at=NOON - DAY + 2 * MINUTE)
+    log(site, "click", event=3)
+    log(site, "click", request_id="c")
+    log(site, "click", request_id=None)
+    log(site, "view", event=2)
+    assert counts(measure().total) == (1, 3, 1, 0)
+
+
+def test_a_click_under_somebody_else_s_request_id_does_not_count(site: Site) -> None:
+    log(site, "impression", user=1)
+    log(site, "click", user=2)
+    log(site, "click", user=None)
+    assert counts(measure().total) == (1, 1, 0, 0)
+
+
+def test_impressions_without_request_id_are_counted_apart(site: Site) -> None:
+    log(site, "impression")
+    log(site, "impression", event=2, request_id=None)
+    log(site, "impression", event=2, request_id=None, occurred_at=NOON - 40 * DAY)
+    found = measure()
+    assert counts(found.total) == (1, 1, 0, 0)
+    assert found.unattributed_impressions == 1
+
+
+def test_a_registration_is_what_the_table_says_and_not_the_browser(site: Site) -> None:
+    log(site, "impression")
+    log(site, "register")
+    assert counts(measure().total) == (1, 1, 0, 0)
+    site.registration(1, 1, registered_at=NOON - HOUR)
+    assert counts(measure().total) == (1, 1, 0, 1)
+
+
+def test_a_registration_is_credited_to_the_latest_impression_before_it(site: Site) -> None:
+    log(site, "impression", request_id="a", source="cache", occurred_at=NOON - 3 * DAY)
+    log(site, "impression", request_id="b", source="heuristic", occurred_at=NOON - 2 * DAY)
+    log(site, "impression", request_id="c", source="cache", occurred_at=NOON - HOUR)
+    site.registration(1, 1, registered_at=NOON - DAY)
+    found = {one.source: counts(one) for one in measure().by_source}
+    assert found == {"cache": (1, 2, 0, 0), "heuristic": (1, 1, 0, 1)}
+
+
+@pytest.mark.parametrize(
+    ("after", "credited"),
+    [(-MINUTE, 0), (MINUTE, 1), (REGISTRATION_WINDOW, 1), (REGISTRATION_WINDOW + MINUTE, 0)],
+)
+def test_a_registration_is_credited_within_the_window_only(
+    site: Site, after: timedelta, credited: int
+) -> None:
+    log(site, "impression", occurred_at=NOON - 10 * DAY)
+    site.registration(1, 1, registered_at=NOON - 10 * DAY + after)
+    found = measure()
+    assert found.total.registrations == credited
+    assert found.attribution.registration_window_days == REGISTRATION_WINDOW / DAY
+
+
+def test_a_registration_taken_back_was_still_led_to_and_again_counts_once(site: Site) -> None:
+    log(site, "impression")
+    site.registration(1, 1, registered_at=NOON - 2 * HOUR, unregistered_at=NOON - HOUR)
+    assert measure().total.registrations == 1
+    site.registration(1, 1, registered_at=NOON - HOUR / 2)
+    assert measure().total.registrations == 1
+
+
+def test_others_registrations_for_the_event_are_not_credited(site: Site) -> None:
+    log(site, "impression")
+    site.registration(2, 1, registered_at=NOON - HOUR)
+    site.registration(1, 2, registered_at=NOON - HOUR)
+    assert measure().total.registrations == 0
+
+
+def test_each_anonymous_list_is_a_unit_of_its_own(site: Site) -> None:
+    for name in ("a", "b"):
+        for event in (1, 2, 3):
+            log(site, "impression", None, event, request_id=name)
+    log(site, "click", None, 2, request_id="b")
+    assert counts(measure().total) == (2, 6, 1, 0)
+
+
+def test_days_are_utc_and_the_last_one_is_today(site: Site) -> None:
+    midnight = NOON.replace(hour=0)
+    for number, at in enumerate((midnight - MINUTE, midnight, midnight + HOUR, NOON + MINUTE)):
+        log(site, "impression", event=1 + number, occurred_at=at)
+    log(site, "impression", event=9, occurred_at=midnight - 2 * DAY)
+    found = measure(days=2, now=NOON.astimezone(UTC))
+    assert [counts(day)[1] for day in found.by_day] == [1, 2]
+    assert found.total.impressions == 3
+    assert (found.since, found.until) == (midnight - DAY, NOON)
+
+
+def test_models_and_sources_are_told_apart_and_unknown_ones_are_null(site: Site) -> None:
+    log(site, "impression", event=1, source="cache", model_version="m1")
+    log(site, "impression", event=2, request_id="b", source="cache", model_version="m2")
+    log(site, "impression", event=3, request_id="c", source="heuristic")
+    log(site, "impression", event=4, request_id="d")
+    log(site, "click", event=2, request_id="b", source="cache", model_version="m2")
+    found = measure()
+    assert {one.model_version: counts(one)[1:] for one in found.by_model_version} == {
+        "m1": (1, 0, 0),
+        "m2": (1, 1, 0),
+        None: (2, 0, 0),
+    }
+    assert {one.source: counts(one)[1:] for one in found.by_source} == {
+        "cache": (2, 1, 0),
+        "heuristic": (1, 0, 0),
+        None: (1, 0, 0),
+    }
+
+
+def test_the_user_is_the_unit_not_the_impression(site: Site) -> None:
+    # A fifth of the impressions is clicked: by everybody alike, or all of it by four users.
+    for user in range(1, 21):
+        for event in range(1, 11):
+            log(site, "impression", user, event, request_id=f"u{user}")
+            if event <= 2:
+                log(site, "click", user, event, request_id=f"u{user}")
+            log(site, "impression", user, event, request_id=f"v{user}", source="heuristic")
+            if user <= 4:
+                log(site, "click", user, event, request_id=f"v{user}")
+    alike, apart = measure().by_source[::-1]
+    assert (alike.source, apart.source) == (None, "heuristic")
+    assert alike.ctr.rate == apart.ctr.rate == pytest.approx(0.2)
+    assert alike.ctr.low is not None
+    assert alike.ctr.high is not None
+    assert apart.ctr.low is not None
+    assert apart.ctr.high is not None
+    assert apart.ctr.high - apart.ctr.low > 2 * (alike.ctr.high - alike.ctr.low)
+
+
+def test_the_figures_are_those_of_counting_by_hand(site: Site) -> None:
+    rng = np.random.default_rng(11)
+    shown: dict[tuple[str, int, int], datetime] = {}
+    clicked: set[tuple[str, int, int]] = set()
+    rows = []
+    for _ in range(600):
+        user, event = int(rng.integers(1, 21)), int(rng.integers(1, 11))
+        request_id = f"{user}-{rng.integers(4)}"
+        key = (request_id, event, user)
+        at = NOON - float(rng.uniform(0, 20)) * DAY
+        kind = str(rng.choice(["impression", "click"], p=[0.7, 0.3]))
+        rows.append((user, event, kind, request_id, at))
+        if kind == "click":
+            clicked.add(key)
+        else:
+            shown[key] = min(at, shown.get(key, at))
+    site.add(
+        "event_interactions",
+        *(
+            dict(
+                zip(
+                    ("user_id", "event_id", "interaction_type", "request_id", "occurred_at"),
+                    row,
+                    strict=True,
+                )
+            )
+            for row in rows
+        ),
+    )
+    led_to = set()
+    pairs = sorted({(user, event) for _, event, user in shown})
+    for user, event in pairs[::2]:
+        at = NOON - float(rng.uniform(0, 15)) * DAY
+        site.registration(user, event, registered_at=at)
+        before = {
+            key: first
+            for key, first in shown.items()
+            if key[1:] == (event, user) and at - REGISTRATION_WINDOW <= first <= at
+        }
+        if before:
+            led_to.add(max(before, key=lambda key: before[key]))
+    sums: dict[int, list[float]] = defaultdict(lambda: [0.0, 0.0, 0.0])
+    for key in shown:
+        for place, holds in enumerate((True, key in clicked, key in led_to)):
+            sums[key[2]][place] += holds
+    n, c, r = np.array(list(sums.values())).T
+    found = measure(days=30).total
+    assert counts(found) == (len(sums), n.sum(), c.sum(), r.sum())
+    assert found.ctr == rate(len(n), n.sum(), c.sum(), n @ n, n @ c, c @ c)
+    assert found.registration_conversion == rate(len(n), n.sum(), r.sum(), n @ n, n @ r, r @ r)
+    by_day = measure(days=30).by_day
+    assert sum(day.impressions for day in by_day) == found.impressions
+    assert sum(day.registrations for day in by_day) == found.registrations
