@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 SYSTEM_POSTGRES = $(lastword $(sort $(wildcard /usr/lib/postgresql/*/bin)))
-DEMO = env -u DATABASE_URL EVENTLINK_DATA_DIR=.eventlink/demo $(BIN)/eventlink
+DEMO = env -u DATABASE_URL EVENTLINK_DATA_DIR=.eventlink/demo ENVIRONMENT=development $(BIN)/eventlink
 
 # Install a Debian package where we may; fails elsewhere.
 debian = [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y --no-install-recommends $(1) >/dev/null
@@ -50,13 +50,16 @@ demo: setup ## Simulate a city on the embedded PostgreSQL, train, publish, show
 	@$(DEMO) show --sample 3 --top 5 --language en
 	@echo
 	@echo "How to go on:"
-	@echo "  make serve    keep this city's database running, to look at it with psql"
+	@echo "  make serve    serve this city over HTTP, with a worker that keeps it fresh"
 	@echo "  export DATABASE_URL=postgresql://user:password@host:5432/database"
 	@echo "  $(BIN)/eventlink migrate && $(BIN)/eventlink import DIR && $(BIN)/eventlink recompute"
 	@echo "  $(BIN)/eventlink --help, README.md, docs/"
 
-serve: setup ## Keep the demo's database running and tell its address
-	@$(DEMO) database
+serve: setup ## Serve the demo's city over HTTP, with a worker that keeps it fresh
+	@$(DEMO) migrate
+	@$(DEMO) worker & worker=$$!; trap 'kill $$worker; wait $$worker' EXIT; \
+		echo "try: curl -H \"Authorization: Bearer \$$($(DEMO) token 17)\" localhost:8000/api/recommendations"; \
+		$(DEMO) serve
 
 train: setup ## Train and publish on the database of DATABASE_URL
 	$(BIN)/eventlink recompute

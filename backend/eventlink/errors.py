@@ -161,3 +161,8 @@ class TooManyRequestsError(RefusedError):
     """The user or the address asks too often."""
 
     status = 429
+
+    def __init__(self, message: str, retry_after: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+        """Seconds after which it may be asked again."""

@@ -9,7 +9,10 @@ from eventlink.db.session import connection, database_url
 
 
 def database() -> None:
-    """Keep the embedded PostgreSQL running and print its address, until interrupted."""
+    """Run the embedded PostgreSQL and print its address.
+
+    It is kept running until interrupted.
+    """
     with connection(), suppress(KeyboardInterrupt):
         typer.echo(f"export DATABASE_URL='{database_url()}'")
         typer.echo('psql "$DATABASE_URL"', err=True)

@@ -48,7 +48,7 @@ def enqueue(
         Activate, typer.Option(help="When the new model takes the active one's place.")
     ] = DEFAULTS.activate,
 ) -> None:
-    """Queue a recompute for the worker, unless one is queued or running."""
+    """Queue a recompute, unless one is queued or running."""
     if not retrain_ml:
         raise InvalidOptionError("say what to queue: eventlink enqueue --retrain-ml")
     options = TrainOptions(

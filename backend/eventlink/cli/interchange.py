@@ -37,9 +37,11 @@ def import_(
         ),
     ] = None,
 ) -> None:
-    """Load users, events and what happened from CSV or Parquet files: all of it or nothing.
+    """Load users, events and what happened from files.
 
-    A row whose key is in the database updates it, any other is added. See docs/data-format.md.
+    They are CSV or Parquet, and all of it is loaded or nothing. A row
+    whose key is in the database updates it, any other is added. See
+    docs/data-format.md.
     """
     if bad_rows is not None and not skip_bad:
         raise InvalidOptionError("--bad-rows FILE goes with --skip-bad; add it")
@@ -70,9 +72,10 @@ def export(
         bool, typer.Option("--force", help="Write over the files of an earlier export.")
     ] = False,
 ) -> None:
-    """Write users, events and what happened to files that `eventlink import` reads back.
+    """Write users, events and what happened to files.
 
-    E-mail addresses, passwords, rankings and models are not exported. See docs/data-format.md.
+    `eventlink import` reads them back. E-mail addresses, passwords,
+    rankings and models are not exported. See docs/data-format.md.
     """
     with progress() as report, transaction() as conn:
         files = export_folder(conn, folder, f".{file_format}", report, force=force)

@@ -1,6 +1,7 @@
 """``eventlink serve``."""
 
 import os
+import socket
 from tempfile import TemporaryDirectory
 from typing import Annotated
 
@@ -9,7 +10,10 @@ import uvicorn
 
 from eventlink.config import settings
 from eventlink.db.session import connection, require_migrations
+from eventlink.errors import InvalidOptionError
 from eventlink.services.tokens import require_strong_secret
+
+LAST_PORT = 65535
 
 
 def serve(
@@ -18,6 +22,9 @@ def serve(
     workers: Annotated[int, typer.Option(help="Processes.")] = 1,
 ) -> None:
     """Serve the HTTP API."""
+    if workers < 1:
+        raise InvalidOptionError(f"--workers must be at least 1, not {workers}")
+    _require_free(host, port)
     if settings().environment == "production":
         require_strong_secret(settings().secret_key)
     with connection() as conn, TemporaryDirectory(prefix="eventlink-metrics-") as folder:
@@ -37,3 +44,17 @@ def serve(
             access_log=False,
             timeout_graceful_shutdown=10,
         )
+
+
+def _require_free(host: str, port: int) -> None:
+    """Ask beforehand: uvicorn would end with a code of its own, or log a crash and hang."""
+    if not 1 <= port <= LAST_PORT:
+        raise InvalidOptionError(f"--port must be between 1 and {LAST_PORT}, not {port}")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        socket.create_server((host, port), family=family).close()
+    except OSError as error:
+        raise InvalidOptionError(
+            f"nothing can listen on {host}, port {port}: {error.strerror};"
+            " choose others with --host and --port"
+        ) from error

@@ -56,7 +56,7 @@ def simulate(
         bool, typer.Option("--replace", help="Delete all that is there first.")
     ] = False,
 ) -> None:
-    """Make a city of people and events, and let it live: data to try Event Link on.
+    """Make a city with known truth, to try Event Link on.
 
     People have homes, interests, habits and friends; organizers hold
     weekly and monthly series. Lists are shown, looked at and clicked;

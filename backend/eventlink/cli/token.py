@@ -12,7 +12,8 @@ from eventlink.services.accounts import token_of
 def token(user_id: Annotated[int, typer.Argument(metavar="USER_ID", help="Whose.")]) -> None:
     """Print an access token of a user, to try the HTTP API with.
 
-    It is signed with SECRET_KEY, which whoever runs this knows anyway.
+    It is signed with SECRET_KEY, which must be the server's, and is good
+    for 30 minutes.
     """
     with transaction() as conn:
         require_migrations(conn)

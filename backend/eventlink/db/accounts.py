@@ -36,6 +36,8 @@ class Credentials:
 
     user_id: int
     password_hash: str | None
+    token_version: int
+    """Of the tokens that the password was good for when it was read."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,9 @@ class ManagedUser:
 COLUMNS = tuple(getattr(User, name) for name in Account.__dataclass_fields__)
 MANAGED = tuple(getattr(User, name) for name in ManagedUser.__dataclass_fields__)
 
-CREDENTIALS = text("SELECT id, password_hash FROM users WHERE lower(email) = lower(:email)")
+CREDENTIALS = text(
+    "SELECT id, password_hash, token_version FROM users WHERE lower(email) = lower(:email)"
+)
 CREATE = text(
     """
     INSERT INTO users (email, password_hash, full_name, city, language, role, created_at)
@@ -65,6 +69,13 @@ SET_PASSWORD = text(
     """
     UPDATE users SET password_hash = :password_hash, token_version = token_version + 1
      WHERE id = :user_id
+    """
+)
+REPLACE_PASSWORD = text(
+    """
+    UPDATE users SET password_hash = :password_hash, token_version = token_version + 1
+     WHERE id = :user_id AND token_version = :token_version AND is_active
+    RETURNING token_version
     """
 )
 REHASH = text(
@@ -136,6 +147,20 @@ def create_account(
 def set_password(conn: Connection, user_id: int, password_hash: str) -> None:
     """Store another password, and take back all tokens given out before."""
     conn.execute(SET_PASSWORD, {"user_id": user_id, "password_hash": password_hash})
+
+
+def replace_password(conn: Connection, user: Account, password_hash: str) -> int | None:
+    """Store another password unless a user's tokens were taken back since the user was read.
+
+    Returns:
+        The token version from now on; None where nothing was stored.
+    """
+    values = {
+        "user_id": user.id,
+        "token_version": user.token_version,
+        "password_hash": password_hash,
+    }
+    return conn.execute(REPLACE_PASSWORD, values).scalar()
 
 
 def rehash(conn: Connection, found: Credentials, renewed: str) -> None:

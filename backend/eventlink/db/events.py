@@ -220,13 +220,24 @@ SEATS_TAKEN = text(
     "SELECT count(*) FROM registrations WHERE event_id = :event_id AND unregistered_at IS NULL"
 )
 TOUCH = text("UPDATE events SET updated_at = now() WHERE id = :event_id")
-# In one order, so that two organizers who add the same tags do not wait for each other.
+# The table refuses a name twice, but not two spellings of it, so new ones are made one by one.
+TAGS_LOCK = 0x45564C54  # "EVLT"
+LOCK_NEW_TAGS = text(
+    f"""
+    SELECT pg_advisory_xact_lock({TAGS_LOCK})
+     WHERE EXISTS (SELECT FROM unnest(CAST(:names AS text[])) AS wanted (name)
+                    WHERE NOT EXISTS (SELECT FROM tags
+                                       WHERE lower(tags.name) = lower(wanted.name)))
+    """
+)
+# Of several spellings the first; one statement does not see what it inserts itself.
 MAKE_TAGS = text(
     """
     INSERT INTO tags (name)
-    SELECT name FROM unnest(CAST(:names AS text[])) AS wanted (name)
+    SELECT DISTINCT ON (lower(name)) name
+      FROM unnest(CAST(:names AS text[])) WITH ORDINALITY AS wanted (name, place)
      WHERE NOT EXISTS (SELECT FROM tags WHERE lower(tags.name) = lower(wanted.name))
-     ORDER BY name
+     ORDER BY lower(name), place
         ON CONFLICT (name) DO NOTHING
     """
 )
@@ -352,10 +363,10 @@ def change(conn: Connection, event_id: int, changes: dict[str, Any]) -> None:
 
 def set_tags(conn: Connection, event_id: int, names: Sequence[str]) -> None:
     """Make an event's tags just these, in any case of letters; new ones are made."""
-    # The first spelling of each: one statement does not see what it inserts itself.
-    spellings = list({name.lower(): name for name in reversed(names)}.values())
-    conn.execute(MAKE_TAGS, {"names": spellings})
-    ids = list(conn.execute(FIND_TAGS, {"names": spellings}).scalars())
+    named = {"names": list(names)}
+    conn.execute(LOCK_NEW_TAGS, named)
+    conn.execute(MAKE_TAGS, named)
+    ids = list(conn.execute(FIND_TAGS, named).scalars())
     values = {"event_id": event_id, "ids": ids}
     changed = conn.execute(DROP_EVENT_TAGS, values).rowcount
     changed += conn.execute(ADD_EVENT_TAGS, values).rowcount

@@ -132,6 +132,13 @@ def liked_organizers(conn: Connection, user_id: int, liking: Liking) -> list[Nam
     return [NamedOrganizer(*row) for row in found]
 
 
+def lock_lists(conn: Connection, user_id: int) -> None:
+    """Keep others from changing a user's lists until the commit."""
+    conn.execute(
+        text("SELECT FROM users WHERE id = :user_id FOR NO KEY UPDATE"), {"user_id": user_id}
+    )
+
+
 def existing(conn: Connection, liking: Liking, ids: Sequence[int]) -> list[int]:
     """Return those of some ids that a list may hold, locked so that they stay until the commit."""
     condition = "true" if liking.of_tags else f"is_active AND {IS_ORGANIZER}"

@@ -84,7 +84,15 @@ def engine() -> Engine:
     return create_engine(
         _sqlalchemy_url(database_url()),
         pool_pre_ping=True,
-        connect_args={"connect_timeout": 10, "application_name": "eventlink"},
+        # Seats are counted after waiting for a lock, whatever the platform's default is.
+        isolation_level="READ COMMITTED",
+        connect_args={
+            "connect_timeout": 10,
+            "application_name": "eventlink",
+            # A server that vanished is noticed in half a minute, and not when TCP gives up.
+            "keepalives_idle": 10,
+            "tcp_user_timeout": 30_000,
+        },
     )
 
 

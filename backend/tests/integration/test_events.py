@@ -1,10 +1,14 @@
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from integration.sites import DAY, HOUR, Site
+from integration.sites import DAY, HOUR, Site, eventually
+
+from eventlink.db.events import set_tags
+from eventlink.db.session import transaction
 
 SignIn = Callable[[int], dict[str, str]]
 
@@ -372,3 +376,18 @@ def test_the_same_new_tags_at_once_are_made_once(
             end_time=(SOON + timedelta(hours=3)).isoformat(),
         )
     assert people.run("SELECT name FROM tags WHERE lower(name) = 'techno'") == [("Techno",)]
+
+
+def test_two_spellings_of_a_new_tag_at_once_are_one_tag(
+    people: Site, client: TestClient, sign_in: SignIn
+) -> None:
+    made = create(client, sign_in(ORGANIZER), tags=["Swing", "SWING"])
+    assert [tag["name"] for tag in made["tags"]] == ["Swing"]
+    waiting = "SELECT FROM pg_locks WHERE NOT granted"
+    with transaction() as conn, ThreadPoolExecutor(1) as pool:
+        set_tags(conn, made["id"], ["Techno"])
+        other = pool.submit(create, client, sign_in(RIVAL), tags=["TECHNO", "swing"])
+        assert eventually(lambda: people.run(f"SELECT 1 WHERE EXISTS ({waiting})"))
+        conn.commit()
+        assert [tag["name"] for tag in other.result()["tags"]] == ["Swing", "Techno"]
+    assert people.run("SELECT count(*) FROM tags WHERE lower(name) = 'techno'") == [(1,)]

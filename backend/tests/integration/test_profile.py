@@ -1,9 +1,14 @@
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from fastapi.testclient import TestClient
-from integration.sites import DAY, NOON, Site
+from integration.sites import DAY, NOON, Site, eventually
+
+from eventlink.db.profile import Liking
+from eventlink.db.session import transaction
+from eventlink.services.profile import like
 
 SignIn = Callable[[int], dict[str, str]]
 
@@ -106,6 +111,21 @@ def test_nobody_follows_themselves(people: Site, client: TestClient, sign_in: Si
     del people
     path = f"/api/profile/followed-organizers/{ORGANIZER}"
     assert client.put(path, headers=sign_in(ORGANIZER)).status_code == 409
+
+
+def test_what_is_changed_at_once_ends_on_one_of_two_opposite_lists(
+    people: Site, client: TestClient, sign_in: SignIn
+) -> None:
+    waiting = "SELECT FROM pg_locks WHERE NOT granted"
+    with transaction() as conn, ThreadPoolExecutor(1) as pool:
+        like(conn, ANA, Liking.FOLLOWED, ORGANIZER)
+        path = f"/api/profile/blocked-organizers/{ORGANIZER}"
+        blocked = pool.submit(client.put, path, headers=sign_in(ANA))
+        assert eventually(lambda: people.run(f"SELECT 1 WHERE EXISTS ({waiting})"))
+        conn.commit()
+        assert blocked.result().status_code == 204
+    assert people.run("SELECT organizer_id FROM user_followed_organizers") == []
+    assert people.run("SELECT organizer_id FROM user_blocked_organizers") == [(ORGANIZER,)]
 
 
 def test_replacing_interests_keeps_the_dates_of_those_that_stay(

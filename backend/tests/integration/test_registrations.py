@@ -11,9 +11,12 @@ import pytest
 import uvicorn
 from fastapi.testclient import TestClient
 from integration.sites import DAY, HOUR, Site, eventually
+from sqlalchemy import Connection
 
 from eventlink.config import settings
+from eventlink.errors import DatabaseUnreachableError
 from eventlink.main import create_app
+from eventlink.services import refresh_marks
 
 SignIn = Callable[[int], dict[str, str]]
 
@@ -192,6 +195,33 @@ def test_whatever_changes_a_taste_marks_the_user_for_a_refresh(
         assert answer.is_success
         assert (path, programme.run(DUE)) == (path, [(ANA,)])
         assert (path, programme.run(jobs)) == (path, [(1,)])
+
+
+def test_what_was_done_is_done_though_the_workers_cannot_be_woken(
+    programme: Site, client: TestClient, sign_in: SignIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreachable(_conn: Connection, _due_at: datetime) -> None:
+        raise DatabaseUnreachableError("PostgreSQL broke off")
+
+    monkeypatch.setattr(refresh_marks, "wake_refresh", unreachable)
+    assert client.put(SEAT, headers=sign_in(ANA)).status_code == 201
+    assert programme.run(DUE) == [(ANA,)]
+
+
+def test_seats_hold_where_the_platform_isolates_transactions_more(
+    programme: Site, client: TestClient, sign_in: SignIn
+) -> None:
+    name = psycopg.conninfo.conninfo_to_dict(programme.address)["dbname"]
+    programme.run(f"ALTER DATABASE {name} SET default_transaction_isolation = 'repeatable read'")
+    waiting = "SELECT FROM pg_locks WHERE NOT granted"
+    with psycopg.connect(programme.address) as first, ThreadPoolExecutor(1) as pool:
+        first.execute("SELECT FROM events WHERE id = 100 FOR NO KEY UPDATE")
+        asked = pool.submit(client.put, SEAT, headers=sign_in(ANA))
+        assert eventually(lambda: programme.run(f"SELECT 1 WHERE EXISTS ({waiting})"))
+        first.execute("INSERT INTO registrations (user_id, event_id) VALUES (%s, 100)", (DAN,))
+        first.commit()
+    assert asked.result().status_code == 409
+    assert programme.run("SELECT user_id FROM registrations") == [(DAN,)]
 
 
 def test_what_is_refused_marks_nobody(programme: Site, client: TestClient, sign_in: SignIn) -> None:

@@ -317,7 +317,9 @@ def test_the_heuristic_puts_known_organizers_first_then_interests_then_what_sell
 
 def test_an_unknown_rung_is_refused() -> None:
     few = examples(np.random.default_rng(3), 500)
-    with pytest.raises(InvalidOptionError, match="auto, heuristic, prior, linear, trees, not 'oracle'"):
+    with pytest.raises(
+        InvalidOptionError, match="auto, heuristic, prior, linear, trees, not 'oracle'"
+    ):
         fit_model(few, TrainOptions(), np.random.default_rng(0), kind="oracle")
 
 

@@ -26,8 +26,7 @@ __all__ = [
 ]
 
 KINDS: dict[str, type[Model]] = {
-    model.kind: model
-    for model in (HeuristicModel, PriorModel, ConditionalLogit, LinearWithTrees)
+    model.kind: model for model in (HeuristicModel, PriorModel, ConditionalLogit, LinearWithTrees)
 }
 """Every model that can be stored, by the name it is stored under."""
 

@@ -1,0 +1,116 @@
+"""What end-to-end tests may ask for: a whole platform, run as an operator runs it."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import psycopg
+import pytest
+
+from eventlink.config import PROJECT_ROOT
+
+PROGRAMS = Path(sys.executable).parent
+PATIENCE = 60.0
+
+
+@dataclass
+class Platform:
+    """A database in which people live, and the processes that serve them."""
+
+    environment: dict[str, str]
+    processes: list[subprocess.Popen[str]] = field(default_factory=list)
+    apis: list[httpx2.Client] = field(default_factory=list)
+
+    def run(self, *words: str, text: str = "") -> str:
+        """Run a command of ours to its end, and return what it printed."""
+        done = subprocess.run(
+            self._command(words),
+            env=self.environment,
+            cwd=PROJECT_ROOT,
+            input=text,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=PATIENCE,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        """Start a command of ours that goes on running."""
+        process = subprocess.Popen(
+            self._command(words), env=self.environment, cwd=PROJECT_ROOT, text=True
+        )
+        self.processes.append(process)
+        return process
+
+    def serve(self) -> httpx2.Client:
+        """Start one process of the API and wait until it is ready."""
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        self.start("eventlink", "serve", "--port", str(port))
+        api = httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=10)
+        self.apis.append(api)
+        wait_for(lambda: _answers(api))
+        return api
+
+    def ask(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        with psycopg.connect(self.environment["DATABASE_URL"], autocommit=True) as conn:
+            return conn.execute(statement, values).fetchall()
+
+    def stop(self) -> None:
+        for api in self.apis:
+            api.close()
+        for process in self.processes:
+            process.terminate()
+        for process in self.processes:
+            process.wait(timeout=30)
+
+    def _command(self, words: tuple[str, ...]) -> list[str]:
+        program, *rest = words
+        return [str(PROGRAMS / program), *rest]
+
+
+def _answers(api: httpx2.Client) -> bool:
+    try:
+        return api.get("/ready").status_code == 200
+    except httpx2.TransportError:
+        return False
+
+
+def wait_for(holds: Any, seconds: float = PATIENCE) -> None:
+    """Wait until something holds; fail if it does not come to."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def platform(database: str) -> Iterator[Platform]:
+    """A simulated city of 300 people, two API processes and two workers."""
+    environment = os.environ | {
+        "DATABASE_URL": database,
+        "ENVIRONMENT": "production",
+        "SECRET_KEY": "0123456789abcdef0123456789abcdef-e2e",
+        "LOG_FORMAT": "json",
+        "RECOMMENDATIONS_REALTIME_REFRESH_MIN_INTERVAL_SECONDS": "0",
+    }
+    made = Platform(environment)
+    with ExitStack() as stack:
+        stack.callback(made.stop)
+        made.run("eventlink", "simulate", "--users", "300", "--events", "150", "--days", "30")
+        made.serve()
+        made.serve()
+        made.start("eventlink", "worker")
+        made.start("eventlink", "worker")
+        yield made
