@@ -1,7 +1,9 @@
 """``eventlink serve``."""
 
 import os
+import signal
 import socket
+import sys
 from tempfile import TemporaryDirectory
 from typing import Annotated
 
@@ -9,7 +11,7 @@ import typer
 import uvicorn
 
 from eventlink.config import settings
-from eventlink.db.session import connection, require_migrations
+from eventlink.db.session import connection, database_url, require_migrations
 from eventlink.errors import InvalidOptionError
 from eventlink.services.tokens import require_strong_secret
 
@@ -29,8 +31,13 @@ def serve(
         require_strong_secret(settings().secret_key)
     with connection() as conn, TemporaryDirectory(prefix="eventlink-metrics-") as folder:
         require_migrations(conn)
-        if workers > 1:  # whichever process answers /metrics adds up the figures of all
+        if workers > 1:
+            # Whichever process answers /metrics adds up the figures of all.
             os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", folder)
+            # This process keeps an embedded PostgreSQL alive, and lets go of it in good order.
+            os.environ.setdefault("DATABASE_URL", database_url())
+        # Once it has shut down, uvicorn sends itself the signal anew: then we end in good order.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         typer.echo(
             f"listening on http://{host}:{port}, described at /docs; stop with Ctrl-C", err=True
         )

@@ -72,8 +72,7 @@ class Platform:
             api.close()
         for process in self.processes:
             process.terminate()
-        for process in self.processes:
-            process.wait(timeout=30)
+        assert [process.wait(timeout=30) for process in self.processes] == [0] * len(self.processes)
 
     def _command(self, words: tuple[str, ...]) -> list[str]:
         program, *rest = words

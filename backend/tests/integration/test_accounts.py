@@ -283,7 +283,7 @@ def test_an_account_is_guarded_under_every_spelling_the_database_knows(
 def test_neighbours_in_an_ipv6_network_share_their_attempts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(accounts, "ATTEMPTS_OF_ADDRESS", (1, 0.0))
+    monkeypatch.setattr(accounts, "ATTEMPTS_OF_ADDRESS", (1, 0.001))
     now = datetime.now(UTC)
     with pytest.raises(NotAuthenticatedError):
         accounts.log_in("ana@example.com", "a guess", "2001:db8::1", now)

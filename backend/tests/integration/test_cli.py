@@ -358,11 +358,15 @@ def test_the_script_fails_with_the_same_line_and_code() -> None:
 
 
 SLOW_RANKING = """
-import time
+import os, time
 from eventlink.cli import main
 from eventlink.recsys import ranking
 
-def rank(*_):
+usual, owner = ranking.Ranker.rank, os.getpid()
+
+def rank(*given, **named):
+    if os.getpid() == owner:
+        return usual(*given, **named)
     print("ranking", flush=True)
     time.sleep(60)
 

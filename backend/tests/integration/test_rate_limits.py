@@ -92,7 +92,7 @@ def test_a_network_stands_for_its_addresses(address: str, bucket: str) -> None:
 def _narrow(monkeypatch: pytest.MonkeyPatch, site: Site) -> None:
     site.users(1, 2)
     for name, capacity in (("INTERACTIONS_OF_USER", 10), ("INTERACTIONS_FROM", 25)):
-        monkeypatch.setattr(f"eventlink.services.interactions.{name}", Limit(name, capacity, 0))
+        monkeypatch.setattr(f"eventlink.services.interactions.{name}", Limit(name, capacity, 0.001))
 
 
 @pytest.mark.usefixtures("_narrow")
