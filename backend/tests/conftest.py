@@ -48,16 +48,19 @@ def server(request: pytest.FixtureRequest) -> Iterator[str]:
             for setting in ("fsync", "synchronous_commit", "full_page_writes"):
                 conn.execute(f"ALTER SYSTEM SET {setting} = off")
             conn.execute("SELECT pg_reload_conf()")
-        yield running.get_uri()
+        with pytest.MonkeyPatch.context() as patch:
+            # A thread that outlives its test must not start a server of its own between two tests.
+            patch.setenv("DATABASE_URL", running.get_uri())
+            yield running.get_uri()
         running.cleanup()
 
 
 def _use(url: str, patch: pytest.MonkeyPatch) -> None:
+    patch.setenv("DATABASE_URL", url)
+    settings.cache_clear()
     if session.engine.cache_info().currsize:
         session.engine().dispose()
     session.engine.cache_clear()
-    settings.cache_clear()
-    patch.setenv("DATABASE_URL", url)
 
 
 def _address(server: str, name: str) -> str:
