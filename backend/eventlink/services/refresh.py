@@ -134,7 +134,7 @@ def _succeeds(warm: Warm, claims: Sequence[Claim], now: datetime) -> bool:
         log.warning("a refresh was refused", users=len(claims), error=str(error))
     except EventLinkError:
         raise
-    except Exception:  # one user's rows may break what all others need
+    except Exception:  # the job's boundary for one user: rows of one may break what others need
         log.exception("a refresh failed", user_id=claims[0].user_id, users=len(claims))
     else:
         return True

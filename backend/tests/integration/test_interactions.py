@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, get_args
 
 import psycopg
 import pytest
@@ -19,6 +19,7 @@ from pydantic import TypeAdapter
 
 from eventlink.config import settings
 from eventlink.db.dataset import load_dataset
+from eventlink.db.tables import INTERACTION_TYPES
 from eventlink.recsys.dataset import Act
 from eventlink.services.request_ids import ShownList, Source, issue
 from eventlink.web import requests
@@ -507,3 +508,7 @@ def test_many_users_at_once_lose_nothing(town: Site, sender: Sender) -> None:
         assert list(pool.map(send, range(1000, 1008))) == [50] * 8
     assert len(stored(town)) == 400
     assert len(due(town)) == 8
+
+
+def test_the_types_that_may_be_sent_are_those_that_can_be_stored() -> None:
+    assert get_args(SentInteraction.model_fields["type"].annotation) == INTERACTION_TYPES
