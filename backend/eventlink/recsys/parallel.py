@@ -16,6 +16,8 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, TypeAlias, TypeVar
 
+from threadpoolctl import threadpool_limits
+
 from eventlink.errors import WorkerKilledError
 
 Item = TypeVar("Item")
@@ -116,6 +118,7 @@ def _work(function: Callable[[Item], Any], items: Sequence[Item], line: Line) ->
     """Answer with an item's result for every number received; what a forked child does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends us
     threading.Thread(target=_die_with_parent, daemon=True).start()
+    threadpool_limits(1)  # a process a core; libraries' own threads would only fight over them
     while True:
         number = line.recv()
         answer: Answer
