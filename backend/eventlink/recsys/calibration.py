@@ -15,7 +15,7 @@ from scipy.special import expit
 
 from eventlink.recsys.dataset import DAY, Bools, Dataset, Floats, Ints
 from eventlink.recsys.examples import Outcomes, outcomes
-from eventlink.recsys.features import Features, forecast
+from eventlink.recsys.features import Features, Forecast
 from eventlink.recsys.matrices import Dense
 from eventlink.recsys.models import Model
 from eventlink.recsys.models.choice import calibrate
@@ -23,10 +23,10 @@ from eventlink.recsys.parallel import in_processes
 from eventlink.recsys.progress import Report, silent
 from eventlink.recsys.snapshot import Pairs, Snapshot
 
-USERS_A_STRATUM = 400
+USERS_A_STRATUM = 256
 STRANGE_COLUMNS = 30
 """Candidates drawn for each user among those whose organizer the user has nothing to do with."""
-DAYS = 7
+CALIBRATION_DAYS = 7
 """A whole week, for weekdays differ."""
 HALF_LIFE_DAYS = 2.0
 """Sites grow and events come in waves: the last days tell tomorrow's rate best."""
@@ -130,9 +130,10 @@ def margins(features: Features, pairs: Sample, models: Sequence[Model]) -> list[
     found: list[list[Dense]] = [[np.zeros(0, np.float32)] for _ in models]
     for begin in range(0, len(pairs.user), PAIRS_A_BLOCK):
         block = slice(begin, begin + PAIRS_A_BLOCK)
-        x = features.matrix(Pairs.of(pairs.user[block], pairs.column[block]))
+        asked, place = Pairs.distinct(pairs.user[block], pairs.column[block], features.s.n_columns)
+        x = features.matrix(asked)
         for model, parts in zip(models, found, strict=True):
-            parts.append(model.margin(x))
+            parts.append(model.margin(x)[place])
     return [np.concatenate(parts) for parts in found]
 
 
@@ -140,6 +141,7 @@ def calibrate_models(
     data: Dataset,
     as_of: float,
     models: Sequence[Model],
+    expected: Forecast,
     rng: np.random.Generator,
     report: Report = silent,
 ) -> None:
@@ -152,14 +154,14 @@ def calibrate_models(
         data: Everything; nothing dated at or after ``as_of`` is read.
         as_of: Seconds since 1970-01-01 UTC.
         models: To be changed in place.
+        expected: Demand, as forecast no later than ``CALIBRATION_DAYS`` before.
         rng: Source of the draws.
         report: Told of the progress.
     """
     if not models:
         return
     report("calibrating", 0.0)
-    days = as_of - DAY * np.arange(DAYS, 0, -1.0)
-    expected = forecast.fit_as_of(data, days[0])
+    days = as_of - DAY * np.arange(CALIBRATION_DAYS, 0, -1.0)
 
     def one(day: tuple[float, np.random.Generator]) -> tuple[list[Dense], Bools, Floats]:
         at, day_rng = day
@@ -168,7 +170,7 @@ def calibrate_models(
         found = margins(Features(s, expected), pairs, models)
         return found, pairs.y, pairs.weight * 2 ** ((at - days[-1]) / (HALF_LIFE_DAYS * DAY))
 
-    work = list(zip(days.tolist(), rng.spawn(DAYS), strict=True))
+    work = list(zip(days.tolist(), rng.spawn(CALIBRATION_DAYS), strict=True))
     done = list(in_processes(one, work))
     report("calibrating", 1.0)
     y = np.concatenate([happened for _, happened, _ in done])

@@ -14,6 +14,7 @@ import numpy as np
 
 from eventlink.recsys.baselines import BASELINES
 from eventlink.recsys.calibration import (
+    CALIBRATION_DAYS,
     Reliability,
     Sample,
     calibrate_models,
@@ -38,7 +39,7 @@ from eventlink.recsys.models import Model
 from eventlink.recsys.options import TrainOptions
 from eventlink.recsys.parallel import in_processes
 from eventlink.recsys.progress import Report, silent
-from eventlink.recsys.ranking import USERS_A_BLOCK, by_score
+from eventlink.recsys.ranking import by_score
 from eventlink.recsys.reranking import Reranker
 from eventlink.recsys.snapshot import Pairs, Snapshot
 
@@ -46,6 +47,8 @@ FOLDS = 7
 LENGTH = 50
 MOST_PAIRS = 5_000_000
 """Pairs scored a fold, about: with many candidates fewer users are judged."""
+PAIRS_A_BLOCK = 400_000
+"""Pairs at a time, to bound memory."""
 MOST_USERS = 3000
 """Users judged a fold; more are sampled. Candidates never are."""
 SLICES = ("no history", "1-2 registrations", "3+ registrations")
@@ -180,7 +183,13 @@ def evaluate(
     """
     instants = replay_instants(folds, options)
     replay_rng = rng.spawn(1)[0]
-    replayed = replay(data, instants, options, replay_rng, report) if examples is None else examples
+    if examples is None:
+        report("forecasting demand", 0.0)
+        forecasts = forecast.learn(data, instants[0], instants[-1])
+        report("forecasting demand", 1.0)
+        replayed = replay(data, instants, forecasts, options, replay_rng, report)
+    else:
+        replayed = examples
     generators = rng.spawn(len(folds))
 
     def one(number: int) -> _FoldResult | None:
@@ -191,7 +200,8 @@ def evaluate(
             return None
         trained = {name: fit(known, fold_rng) for name, fit in systems.items()}
         if calibrated:
-            calibrate_models(data, at, list(trained.values()), fold_rng)
+            expected = forecast.fit_as_of(data, at - CALIBRATION_DAYS * DAY)
+            calibrate_models(data, at, list(trained.values()), expected, fold_rng)
         return _fold(data, at, trained, baselines, options, fold_rng, calibrated=calibrated)
 
     results = []
@@ -258,8 +268,9 @@ def _rankings(
     s = features.s
     learned = {name: BASELINES[name](s) for name in baselines}
     rankings: dict[str, list[Ints]] = {name: [] for name in (*models, *baselines)}
-    for begin in range(0, len(users), USERS_A_BLOCK):
-        block = users[begin : begin + USERS_A_BLOCK]
+    at_a_time = PAIRS_A_BLOCK // s.n_columns + 1
+    for begin in range(0, len(users), at_a_time):
+        block = users[begin : begin + at_a_time]
         done = s.going[block].toarray() > 0
         if models:
             x = features.matrix(Pairs.every(block, s.n_columns))

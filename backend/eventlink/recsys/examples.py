@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 
 from eventlink.recsys.dataset import DAY, Bools, Dataset, Floats, Ints
-from eventlink.recsys.features import NAMES, Features, Forecast, forecast
+from eventlink.recsys.features import NAMES, Features, Forecast, Forecasts
 from eventlink.recsys.impressions import REGISTERED, ShownLists
 from eventlink.recsys.matrices import Dense
 from eventlink.recsys.options import TrainOptions
@@ -109,6 +109,7 @@ def is_registered(s: Snapshot, user: Ints, column: Ints) -> Bools:
 def replay(
     data: Dataset,
     instants: Floats,
+    forecasts: Forecasts,
     options: TrainOptions,
     rng: np.random.Generator,
     report: Report = silent,
@@ -119,6 +120,7 @@ def replay(
         data: Everything; an example's features see only what is dated before its instant, and
             its outcome only the day after.
         instants: The days' first instants, seconds, ascending.
+        forecasts: Of all these instants.
         options: How many negatives to draw.
         rng: Source of the draws.
         report: Told of the progress.
@@ -126,15 +128,12 @@ def replay(
     Returns:
         All days' examples, in the order of the days.
     """
-    report("forecasting demand", 0.0)
-    forecasts = forecast.replayed(data, instants)
-    report("forecasting demand", 1.0)
     share = MOST_USER_DAYS / max(_count_user_days(data, instants), MOST_USER_DAYS)
-    work = list(zip(instants, forecasts, rng.spawn(len(instants)), strict=True))
+    work = list(zip(instants.tolist(), rng.spawn(len(instants)), strict=True))
 
-    def one(day: tuple[float, Forecast, np.random.Generator]) -> Examples:
-        at, expected, day_rng = day
-        return examples_of_day(data, at, expected, options.negatives, share, day_rng)
+    def one(day: tuple[float, np.random.Generator]) -> Examples:
+        at, day_rng = day
+        return examples_of_day(data, at, forecasts.at(at), options.negatives, share, day_rng)
 
     days: list[Examples] = []
     for number, day in enumerate(in_processes(one, work), start=1):

@@ -11,8 +11,8 @@ import numpy as np
 
 from eventlink.db.models import StoredModel
 from eventlink.errors import ModelMismatchError, NoPositivesError
-from eventlink.recsys.calibration import calibrate_models
-from eventlink.recsys.dataset import Bools, Dataset, Floats
+from eventlink.recsys.calibration import CALIBRATION_DAYS, calibrate_models
+from eventlink.recsys.dataset import DAY, Bools, Dataset, Floats
 from eventlink.recsys.evaluation import Fit, Outcome, evaluate, folds_before
 from eventlink.recsys.examples import Examples, replay
 from eventlink.recsys.features import NAMES, Forecast, forecast
@@ -125,7 +125,11 @@ def train(
 
     # The folds and the final training replay the same days, so each is made once.
     instants = folds_before(snapshot.as_of, options.replay_days + n_folds)
-    replayed = replay(data, instants, options, replay_rng, report)
+    calibrated_from = snapshot.as_of - CALIBRATION_DAYS * DAY
+    report("forecasting demand", 0.0)
+    forecasts = forecast.learn(data, min(instants[0], calibrated_from), snapshot.as_of)
+    report("forecasting demand", 1.0)
+    replayed = replay(data, instants, forecasts, options, replay_rng, report)
 
     def fit(examples: Examples, rng: np.random.Generator) -> Model:
         return fit_model(examples, options, rng)
@@ -139,9 +143,10 @@ def train(
         outcomes = evaluate(data, folds, systems, options, fold_rng, report, replayed)
     examples = replayed.between(instants[n_folds], snapshot.as_of)
     model = fit_model(examples, options, fit_rng, report)
-    calibrate_models(data, snapshot.as_of, [model], calibrate_rng, report)
+    expected = forecasts.at(calibrated_from)
+    calibrate_models(data, snapshot.as_of, [model], expected, calibrate_rng, report)
     return Trained(
-        scorer=Scorer(model, forecast.fit_as_of(data, snapshot.as_of)),
+        scorer=Scorer(model, forecasts.at(snapshot.as_of)),
         positives=examples.n_positives,
         judged=len(outcomes[NEW].users) if outcomes else 0,
         metrics={name: _metrics(outcome, judge_rng) for name, outcome in outcomes.items()},

@@ -11,6 +11,7 @@ from eventlink.recsys.calibration import calibrate_models, margins, reliability,
 from eventlink.recsys.dataset import DAY, Dataset
 from eventlink.recsys.examples import outcomes
 from eventlink.recsys.features import Features, forecast
+from eventlink.recsys.features.forecast import YESTERDAY
 from eventlink.recsys.models import PriorModel
 from eventlink.recsys.snapshot import Pairs, Snapshot
 
@@ -49,7 +50,7 @@ def test_calibration_foresees_tomorrow_s_registrations(loyal_town: Dataset) -> N
     pairs = sample(loyal_town, s, np.random.default_rng(0))
     features = Features(s, forecast.fit_as_of(loyal_town, AT))
     [raw] = margins(features, pairs, [model])
-    calibrate_models(loyal_town, AT, [model], np.random.default_rng(1))
+    calibrate_models(loyal_town, AT, [model], YESTERDAY, np.random.default_rng(1))
     [calibrated] = margins(features, pairs, [model])
     before = reliability(raw, pairs.y, pairs.weight)
     after = reliability(calibrated, pairs.y, pairs.weight)
@@ -66,7 +67,7 @@ def test_calibration_keeps_every_order(loyal_town: Dataset) -> None:
     s = Snapshot(loyal_town, AT)
     x = Features(s).matrix(Pairs.every(np.arange(5, dtype=np.int32), s.n_columns))
     before = model.margin(x)
-    calibrate_models(loyal_town, AT, [model], np.random.default_rng(1))
+    calibrate_models(loyal_town, AT, [model], YESTERDAY, np.random.default_rng(1))
     after = model.margin(x)
     order = np.argsort(before)
     assert (np.diff(after[order]) > -1e-4).all()
@@ -75,15 +76,15 @@ def test_calibration_keeps_every_order(loyal_town: Dataset) -> None:
 
 def test_calibration_never_sees_the_future(loyal_town: Dataset) -> None:
     one, other = PriorModel(), PriorModel()
-    calibrate_models(loyal_town, AT, [one], np.random.default_rng(1))
-    calibrate_models(loyal_town.before(AT), AT, [other], np.random.default_rng(1))
+    calibrate_models(loyal_town, AT, [one], YESTERDAY, np.random.default_rng(1))
+    calibrate_models(loyal_town.before(AT), AT, [other], YESTERDAY, np.random.default_rng(1))
     assert one.to_json() == other.to_json()
 
 
 def test_where_little_happened_a_model_stays_as_it_is(loyal_town: Dataset) -> None:
     few = replace(loyal_town, registrations=loyal_town.registrations.rows(slice(0, 20)))
     model = PriorModel()
-    calibrate_models(few, AT, [model], np.random.default_rng(1))
+    calibrate_models(few, AT, [model], YESTERDAY, np.random.default_rng(1))
     assert model.to_json() == PriorModel().to_json()
 
 

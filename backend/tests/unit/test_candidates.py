@@ -5,10 +5,11 @@ import pytest
 from unit.towns import NOON, town
 
 from eventlink.recsys.candidates import Candidates
-from eventlink.recsys.dataset import Dataset
+from eventlink.recsys.dataset import DAY, Dataset
 from eventlink.recsys.evaluation import folds_before
 from eventlink.recsys.examples import replay
 from eventlink.recsys.features import Features
+from eventlink.recsys.features.forecast import learn
 from eventlink.recsys.models import Model, fit_model
 from eventlink.recsys.options import TrainOptions
 from eventlink.recsys.snapshot import Pairs, Snapshot
@@ -26,7 +27,8 @@ def data() -> Dataset:
 @pytest.fixture(scope="module")
 def model(data: Dataset) -> Model:
     options = TrainOptions(replay_days=10, negatives=20, model="linear")
-    examples = replay(data, folds_before(NOON, 10), options, np.random.default_rng(0))
+    instants, forecasts = folds_before(NOON, 10), learn(data, NOON - 10 * DAY, NOON)
+    examples = replay(data, instants, forecasts, options, np.random.default_rng(0))
     return fit_model(examples, options, np.random.default_rng(0))
 
 

@@ -29,7 +29,7 @@ from eventlink.recsys.features.forecast import (
     Forecast,
     deviance,
     fit_as_of,
-    replayed,
+    learn,
 )
 from eventlink.recsys.matrices import Dense
 from eventlink.recsys.persons import Persons
@@ -283,7 +283,8 @@ def test_a_matrix_can_be_written_where_another_was() -> None:
 
 def test_a_replay_uses_forecasts_of_their_time() -> None:
     data = some_data(rows=3000, n_users=1500)
-    learned = replayed(data, NOW + DAY * np.array([-10, -7, -6, 0]))
+    forecasts = learn(data, NOW - 10 * DAY, NOW)
+    learned = [forecasts.at(NOW + DAY * days) for days in (-10, -7, -6, 0)]
     alone = [fit_as_of(data, NOW + DAY * days).to_json() for days in (-14, -7, -7, 0)]
     assert [forecast.to_json() for forecast in learned] == alone
 

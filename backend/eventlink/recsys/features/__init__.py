@@ -19,12 +19,12 @@ from eventlink.recsys.features import (
     topics,
 )
 from eventlink.recsys.features.about import About, Sheet
-from eventlink.recsys.features.forecast import YESTERDAY, Forecast
+from eventlink.recsys.features.forecast import YESTERDAY, Forecast, Forecasts
 from eventlink.recsys.matrices import Dense
 from eventlink.recsys.persons import Persons
 from eventlink.recsys.snapshot import Pairs, Snapshot
 
-__all__ = ["ABOUT", "FAMILIES", "NAMES", "About", "Features", "Forecast", "document"]
+__all__ = ["ABOUT", "FAMILIES", "NAMES", "About", "Features", "Forecast", "Forecasts", "document"]
 
 FAMILIES: tuple[About, ...] = (
     *demand.ABOUT,

@@ -157,42 +157,45 @@ def fit(days: list[Day]) -> Forecast:
     if min(y.sum() for y in numbers) < LEAST_REGISTRATIONS:
         return YESTERDAY
     some = slice(None, None, -(-len(x) // MOST_ROWS))
-    x, weight = x[some], weight[some]
-    return Forecast(
-        tuple(
-            lgb.train(PARAMETERS, lgb.Dataset(x, y[some], weight=weight, params=PARAMETERS), ROUNDS)
-            for y in numbers
-        )
-    )
+    rows = lgb.Dataset(x[some], weight=weight[some], params=PARAMETERS, free_raw_data=False)
+    return Forecast(tuple(lgb.train(PARAMETERS, rows.set_label(y[some]), ROUNDS) for y in numbers))
 
 
 def fit_as_of(data: Dataset, as_of: float) -> Forecast:
     """Learn a forecast from the days over at an instant."""
-    return replayed(data, np.array([as_of]))[0]
+    return learn(data, as_of, as_of).at(as_of)
 
 
-def replayed(data: Dataset, instants: Floats) -> list[Forecast]:
-    """Learn the forecasts that a replay would have had.
+@dataclass(frozen=True)
+class Forecasts:
+    """Forecasts learned every ``REFIT_DAYS``, as a replay would have had them."""
+
+    learned_at: Floats
+    """Instants, ascending, seconds."""
+    learned: tuple[Forecast, ...]
+
+    def at(self, instant: float) -> Forecast:
+        """Return the last forecast that was learned by an instant."""
+        return self.learned[int(np.searchsorted(self.learned_at, instant, side="right")) - 1]
+
+
+def learn(data: Dataset, first: float, last: float) -> Forecasts:
+    """Learn the forecasts for all instants of a time, on all cores.
 
     Args:
         data: Everything; a forecast sees only days that were over at its instant.
-        instants: Ascending, seconds.
-
-    Returns:
-        For each instant the forecast learned at it or up to ``REFIT_DAYS`` before it: those of the
-        last instant and of whole weeks before that one are learned anew.
+        first: Seconds since 1970-01-01 UTC.
+        last: Likewise. Here and whole weeks before a forecast is learned.
     """
-    back = np.ceil((instants[-1] - instants) / (REFIT_DAYS * DAY))
-    learned_at = instants[-1] - back * REFIT_DAYS * DAY
-    fits = np.unique(learned_at)
+    back = np.arange(np.ceil((last - first) / (REFIT_DAYS * DAY)), -1, -1, dtype=np.float64)
+    fits = last - back * REFIT_DAYS * DAY
     before = np.arange(TRAINING_DAYS, 0, -1) * DAY
     needed = np.unique(fits[:, None] - before).tolist()
     days = dict(zip(needed, in_processes(lambda at: Day.of(data, at), needed), strict=True))
     texts = in_processes(
         lambda at: fit([days[day] for day in at - before]).to_json(), fits.tolist()
     )
-    of_instant = {at: Forecast.from_json(text) for at, text in zip(fits, texts, strict=True)}
-    return [of_instant[at] for at in learned_at]
+    return Forecasts(fits, tuple(map(Forecast.from_json, texts)))
 
 
 def deviance(y: Floats, expected: Floats) -> float:
