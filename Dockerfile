@@ -9,9 +9,11 @@ RUN pip download --quiet --require-hashes --dest /wheels --requirement requireme
 # because migrations are found beside the package, as in a checkout.
 COPY pyproject.toml README.md LICENSE ./
 COPY backend/eventlink backend/eventlink
+# [ray] for machines of a Ray cluster.
+ARG EXTRAS=
 RUN python -m venv .venv \
     && .venv/bin/pip install --quiet --no-index --find-links /wheels hatchling \
-    && .venv/bin/pip install --quiet --no-index --find-links /wheels --no-build-isolation --editable .
+    && .venv/bin/pip install --quiet --no-index --find-links /wheels --no-build-isolation --editable .$EXTRAS
 COPY backend/migrations backend/migrations
 COPY backend/scripts backend/scripts
 RUN python -m compileall -q backend

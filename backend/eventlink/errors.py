@@ -119,6 +119,18 @@ class WeakSecretError(EventLinkError):
     exit_code = 19
 
 
+class ClusterUnreachableError(EventLinkError):
+    """The Ray cluster does not answer, or is of another version."""
+
+    exit_code = 21
+
+
+class WorkerSilentError(EventLinkError):
+    """The worker that was asked for shows no sign of life."""
+
+    exit_code = 22
+
+
 class RefusedError(EventLinkError):
     """What was asked is not allowed, not there, or in conflict with what is."""
 

@@ -21,7 +21,7 @@ from eventlink.cli.rules import (
 from eventlink.errors import InvalidOptionError
 from eventlink.recsys.gate import Activate
 from eventlink.recsys.options import TrainOptions
-from eventlink.services.recompute import Request, Result
+from eventlink.services.recompute import Engine, Request, Result
 from eventlink.services.recompute import recompute as run
 
 DEFAULTS = TrainOptions()
@@ -68,6 +68,9 @@ def recompute(
     activate: Annotated[
         Activate, typer.Option(help="When the new model takes the active one's place.")
     ] = Activate.IF_BETTER,
+    engine: Annotated[
+        Engine, typer.Option(help="Where users are ranked: on this machine, or on a Ray cluster.")
+    ] = Engine.LOCAL,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the report as JSON on stdout.")
     ] = False,
@@ -101,6 +104,7 @@ def recompute(
         model_version=model_version,
         folds=folds,
         activate=activate,
+        engine=engine,
     )
     with progress() as report:
         result = run(request, report)

@@ -5,6 +5,10 @@ What does not live here: how rankings are made (``recsys.ranking``) and when (``
 A generation is a partition of ``recommendation_lists``: made, filled by COPY FREEZE and attached in
 one transaction, pointed at in the next. A reader sees the old generation or the new one and nothing
 between. Killed anywhere, the old one goes on serving; ``clean_up`` removes the remains.
+
+Where several machines rank, the table is made first, each shard is filled in a transaction of its
+own, and then all is checked and attached as before. A partition of partitions, one a shard, would
+cost every reader: with 16 of them a stored list takes 0.9 ms to select, and 0.3 ms without.
 """
 
 import time
@@ -55,12 +59,13 @@ PARTITION_PREFIX = "recommendation_lists_g"
 PARTITIONS = text(
     "SELECT relname, inhparent IS NOT NULL, coalesce(inhdetachpending, false)"
     "  FROM pg_class LEFT JOIN pg_inherits ON inhrelid = pg_class.oid"
-    f" WHERE relkind = 'r' AND relname ~ '^{PARTITION_PREFIX}[0-9]+$'"
+    f" WHERE relkind = 'r' AND relname ~ '^{PARTITION_PREFIX}[0-9]+(_shards)?$'"
     "   AND pg_table_is_visible(pg_class.oid)"
     " ORDER BY inhdetachpending DESC NULLS LAST, pg_class.oid"
 )
-"""Their names, whether attached, and whether a DETACH was begun and not ended. Such a one comes
-first: no other can be detached before."""
+"""Names of partitions, and of the tables of shards that a killed recompute left; whether attached,
+and whether a DETACH was begun and not ended. Such a one comes first: no other can be detached
+before."""
 
 READERS = text(
     "SELECT virtualtransaction FROM pg_locks"
@@ -173,41 +178,134 @@ def build_generation(
             keeps the table locked.
     """
     with conn.begin():
-        generation = conn.execute(
-            insert(RecommendationGeneration)
-            .values(
-                model_version=model_version,
-                generated_at=generated_at,
-                reason_names=list(CODES),
-                meta=meta or {},
-            )
-            .returning(RecommendationGeneration.generation)
-        ).scalar_one()
-        partition = _partition(generation)
-        conn.execute(
-            text(
-                f"CREATE TABLE {partition} (LIKE recommendation_lists INCLUDING DEFAULTS,"
-                f" CONSTRAINT {partition}_generation CHECK (generation = {generation}))"
-            )
-        )
-        with driver(conn).cursor() as cursor:
-            command = f"COPY {partition} FROM STDIN (FORMAT binary, FREEZE)"
-            with cursor.copy(command) as copy:
-                copy.write(HEADER)
-                for part in lists:
-                    copy.write(_encode(generation, part))
-                copy.write(TRAILER)
-        conn.execute(text(f"ALTER TABLE {partition} ADD PRIMARY KEY (generation, user_id)"))
-        count = conn.execute(text(f"SELECT count(*) FROM {partition}")).scalar_one()
-        _require_users(conn, partition, count)
-        conn.execute(
-            text("UPDATE recommendation_generations SET user_count = :n WHERE generation = :g"),
-            {"n": count, "g": generation},
-        )
-        conn.execute(text(f"ANALYZE {partition}"))
-        _attach(conn, generation)
+        generation = _create(conn, model_version, generated_at, meta or {})
+        _copy(conn, generation, lists, "FORMAT binary, FREEZE")
+        _check_and_attach(conn, generation)
     _await_readers(conn)
     return generation
+
+
+def begin_generation(
+    conn: Connection, model_version: str, generated_at: datetime, meta: dict[str, Any]
+) -> int:
+    """Make the table of a generation that several processes will fill, a shard at a time.
+
+    Args:
+        conn: Outside a transaction; one is made and committed.
+        model_version: What made the rankings.
+        generated_at: When what they know was read.
+        meta: What is told of the rankings.
+
+    Returns:
+        The generation's number, for ``fill_shard`` and ``finish_generation``.
+    """
+    with conn.begin():
+        generation = _create(conn, model_version, generated_at, meta)
+        conn.execute(text(f"CREATE TABLE {_shards(generation)} (shard integer PRIMARY KEY)"))
+    return generation
+
+
+def fill_shard(conn: Connection, generation: int, shard: int, lists: Iterable[Lists]) -> bool:
+    """Write a shard's rankings, unless that was done before: all of them or none, and once.
+
+    The shard's row in a table beside the generation is written first and committed with the
+    rankings. Whoever does the same work again waits there for who began before: for the commit,
+    after which there is nothing left to do, or for the server to notice that it is gone.
+
+    Args:
+        conn: Outside a transaction; one is made and committed.
+        generation: Begun, and not yet finished.
+        shard: Its number.
+        lists: Blocks of rankings, consumed while the COPY goes on; left alone if there is nothing
+            to do.
+
+    Returns:
+        Whether it was written now.
+
+    Raises:
+        PublishRefusedError: A score is not a number.
+    """
+    conn.execute(NO_TIMEOUTS)
+    conn.execute(KEEPALIVES)
+    conn.commit()
+    with conn.begin():
+        taken = conn.execute(
+            text(f"INSERT INTO {_shards(generation)} VALUES (:shard) ON CONFLICT DO NOTHING"),
+            {"shard": shard},
+        )
+        if not taken.rowcount:
+            return False
+        _copy(conn, generation, lists, "FORMAT binary")
+    return True
+
+
+def finish_generation(conn: Connection, generation: int) -> int:
+    """Check a generation whose shards are all filled, and show it to readers.
+
+    Args:
+        conn: Outside a transaction; one is made and committed.
+        generation: Begun by ``begin_generation``.
+
+    Returns:
+        How many users it has. Every later statement of anybody sees its rows.
+
+    Raises:
+        PublishRefusedError: Too many users are missing, or somebody keeps the table locked.
+    """
+    with conn.begin():
+        conn.execute(text(f"DROP TABLE {_shards(generation)}"))
+        count = _check_and_attach(conn, generation)
+    _await_readers(conn)
+    return count
+
+
+def _create(
+    conn: Connection, model_version: str, generated_at: datetime, meta: dict[str, Any]
+) -> int:
+    generation = conn.execute(
+        insert(RecommendationGeneration)
+        .values(
+            model_version=model_version,
+            generated_at=generated_at,
+            reason_names=list(CODES),
+            meta=meta,
+        )
+        .returning(RecommendationGeneration.generation)
+    ).scalar_one()
+    partition = _partition(generation)
+    conn.execute(
+        text(
+            f"CREATE TABLE {partition} (LIKE recommendation_lists INCLUDING DEFAULTS,"
+            f" CONSTRAINT {partition}_generation CHECK (generation = {generation}))"
+        )
+    )
+    return generation
+
+
+def _copy(conn: Connection, generation: int, lists: Iterable[Lists], how: str) -> None:
+    with (
+        driver(conn).cursor() as cursor,
+        cursor.copy(f"COPY {_partition(generation)} FROM STDIN ({how})") as copy,
+    ):
+        copy.write(HEADER)
+        for part in lists:
+            copy.write(_encode(generation, part))
+        copy.write(TRAILER)
+
+
+def _check_and_attach(conn: Connection, generation: int) -> int:
+    """Return how many users a filled generation has, once it may be pointed at."""
+    partition = _partition(generation)
+    conn.execute(text(f"ALTER TABLE {partition} ADD PRIMARY KEY (generation, user_id)"))
+    count: int = conn.execute(text(f"SELECT count(*) FROM {partition}")).scalar_one()
+    _require_users(conn, partition, count)
+    conn.execute(
+        text("UPDATE recommendation_generations SET user_count = :n WHERE generation = :g"),
+        {"n": count, "g": generation},
+    )
+    conn.execute(text(f"ANALYZE {partition}"))
+    _attach(conn, generation)
+    return count
 
 
 def serve_generation(conn: Connection, generation: int) -> None:
@@ -254,7 +352,7 @@ def store_refreshed(
     Raises:
         PublishRefusedError: A score is not a number.
     """
-    _require_finite(lists)
+    require_finite(lists)
     ranked = lists.rankings
     shown = ranked.columns >= 0
     last = np.cumsum(shown.sum(axis=1))
@@ -315,7 +413,7 @@ def clean_up() -> None:
         kept = [number for row in serving for number in row if number is not None]
         conn.execute(text(f"SET lock_timeout = '{LOCK_TIMEOUT}'"))
         for table, attached, pending in conn.execute(PARTITIONS).all():
-            generation = int(table.removeprefix(PARTITION_PREFIX))
+            generation = int(table.removeprefix(PARTITION_PREFIX).removesuffix("_shards"))
             if generation in kept:
                 continue
             try:
@@ -354,7 +452,7 @@ def reason_arguments(lists: Lists) -> Ids:
 
 
 def _encode(generation: int, lists: Lists) -> bytes:
-    _require_finite(lists)
+    require_finite(lists)
     ranked = lists.rankings
     return encode_lists(
         generation,
@@ -367,7 +465,8 @@ def _encode(generation: int, lists: Lists) -> bytes:
     )
 
 
-def _require_finite(lists: Lists) -> None:
+def require_finite(lists: Lists) -> None:
+    """Refuse scores that are not numbers; nothing of them may be written."""
     if not np.isfinite(lists.rankings.scores).all():
         raise PublishRefusedError(
             "a score is not a finite number; nothing was published; train again, or activate an"
@@ -451,3 +550,8 @@ def _await_readers(conn: Connection) -> None:
 
 def _partition(generation: int) -> str:
     return f"{PARTITION_PREFIX}{generation}"
+
+
+def _shards(generation: int) -> str:
+    """Name the table of the shards that are filled; dropped with the generation."""
+    return f"{_partition(generation)}_shards"

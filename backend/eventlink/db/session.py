@@ -3,6 +3,7 @@
 What does not live here: any statement about a table.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -94,6 +95,20 @@ def engine() -> Engine:
             "tcp_user_timeout": 30_000,
         },
     )
+
+
+def use_database(url: str) -> None:
+    """Make this process use a database, whatever its environment names.
+
+    Args:
+        url: As ``libpq_url`` gives it.
+    """
+    if settings().database_url != url:
+        os.environ["DATABASE_URL"] = url
+        settings.cache_clear()
+        if engine.cache_info().currsize:
+            engine().dispose()
+        engine.cache_clear()
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -14,7 +15,7 @@ from sqlalchemy import Connection
 
 from eventlink.config import revision
 from eventlink.db.dataset import Keys, load_dataset
-from eventlink.db.explorations import explored, store_explorations
+from eventlink.db.explorations import Explored, explored, store_explorations
 from eventlink.db.models import (
     StoredModel,
     active_model,
@@ -24,8 +25,10 @@ from eventlink.db.models import (
 )
 from eventlink.db.recommendations import (
     Lists,
+    begin_generation,
     build_generation,
     clean_up,
+    finish_generation,
     generation_meta,
     recompute_lock,
     serve_generation,
@@ -41,7 +44,9 @@ from eventlink.recsys.options import TrainOptions
 from eventlink.recsys.progress import Report, silent
 from eventlink.recsys.ranking import Ranker
 from eventlink.recsys.snapshot import Snapshot
+from eventlink.services.cluster import cluster, require_cluster
 from eventlink.services.reranking import rerank_everybody, rerank_some
+from eventlink.services.shards import cut, work_of
 from eventlink.services.training import Metrics, Scorer, Trained, stored_scorer, train
 
 Fence: TypeAlias = Callable[[Connection], None]
@@ -50,6 +55,13 @@ Fence: TypeAlias = Callable[[Connection], None]
 
 def unfenced(_conn: Connection) -> None:
     """Let everybody publish."""
+
+
+class Engine(StrEnum):
+    """Where everybody is ranked; the result is the same."""
+
+    LOCAL = "local"
+    RAY = "ray"
 
 
 @dataclass(frozen=True)
@@ -73,6 +85,8 @@ class Request:
     """Days to evaluate on; 0 turns the evaluation off."""
     activate: Activate = Activate.IF_BETTER
     """When the new model takes the active one's place."""
+    engine: Engine = Engine.LOCAL
+    """Where everybody is ranked; one user is always ranked here."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +133,8 @@ def recompute(request: Request, report: Report = silent, fence: Fence = unfenced
     Raises:
         EventLinkError: One of its kinds; nothing is then half-written.
     """
+    if request.engine is Engine.RAY and request.user_id is None:
+        require_cluster()
     with connection() as conn:
         with conn.begin():
             require_migrations(conn)
@@ -151,10 +167,10 @@ def recompute(request: Request, report: Report = silent, fence: Fence = unfenced
                 features = Features(snapshot, scorer.forecast)
                 ranker = Ranker(snapshot, features, scorer.model, users, rng)
                 meta = _rerank(conn, ranker, request, users, keys)
-                with closing(_lists(ranker, users, request.options.top_n, keys, report)) as lists:
-                    published = _publish(
-                        conn, request, scorer, trained, data, lists, meta, report, seen, fence
-                    )
+                to_rank = _ToRank(ranker, users, keys, request.options.top_n, meta)
+                published = _publish(
+                    conn, request, scorer, trained, data, to_rank, report, seen, fence
+                )
     return _result(request, snapshot, users, scorer, trained, published, meta)
 
 
@@ -220,11 +236,61 @@ def _rerank(
     return {}
 
 
-def _lists(
-    ranker: Ranker, users: Ints, top_n: int, keys: Keys, report: Report
-) -> Generator[Lists, None, None]:
-    for rankings in ranker.rank_all(users, top_n, report):
-        yield Lists(rankings, ranker.snapshot.columns, keys)
+@dataclass(frozen=True)
+class _ToRank:
+    """Whom to rank, and how."""
+
+    ranker: Ranker
+    users: Ints
+    keys: Keys
+    top_n: int
+    meta: dict[str, Any]
+    """What is told of a generation."""
+
+
+@dataclass
+class _Ranked:
+    """What came of it, besides the lists themselves."""
+
+    users: int = 0
+    drawn: list[Explored] = field(default_factory=list)
+
+
+def _lists(to_rank: _ToRank, ranked: _Ranked, report: Report) -> Generator[Lists, None, None]:
+    """Rank on all cores of this machine; note what is given away."""
+    ranker = to_rank.ranker
+    for rankings in ranker.rank_all(to_rank.users, to_rank.top_n, report):
+        lists = Lists(rankings, ranker.snapshot.columns, to_rank.keys)
+        ranked.users += len(rankings.users)
+        ranked.drawn.append(explored(lists))
+        yield lists
+
+
+def _build(
+    conn: Connection, version: str, request: Request, to_rank: _ToRank, report: Report
+) -> tuple[int, _Ranked]:
+    """Rank everybody into a generation that nobody points at yet; return its number."""
+    if request.engine is Engine.RAY:
+        return _build_on_cluster(conn, version, request, to_rank, report)
+    report("ranking users", 0.0)
+    ranked = _Ranked()
+    with closing(_lists(to_rank, ranked, report)) as lists:
+        generation = build_generation(conn, version, request.now, lists, to_rank.meta)
+    return generation, ranked
+
+
+def _build_on_cluster(
+    conn: Connection, version: str, request: Request, to_rank: _ToRank, report: Report
+) -> tuple[int, _Ranked]:
+    ranker, users, keys = to_rank.ranker, to_rank.users, to_rank.keys
+    report("starting Ray", 0.0)
+    with cluster() as machines:
+        report("starting Ray", 1.0)
+        report("ranking users", 0.0)
+        generation = begin_generation(conn, version, request.now, to_rank.meta)
+        work = work_of(generation, ranker, users, keys, to_rank.top_n)
+        drawn = machines.make(work, cut(ranker, users, keys, machines.cpus), report)
+        return generation, _Ranked(finish_generation(conn, generation), drawn)
 
 
 def _publish(
@@ -233,8 +299,7 @@ def _publish(
     scorer: Scorer,
     trained: Trained | None,
     data: Dataset,
-    lists: Iterator[Lists],
-    meta: dict[str, Any],
+    to_rank: _ToRank,
     report: Report,
     seen: Serving,
     fence: Fence,
@@ -246,18 +311,9 @@ def _publish(
     if scorer.version is None and scorer not in new.values():
         new[_new_version(conn, None, scorer, request.now)] = scorer
     version = scorer.version or next(name for name, made in new.items() if made is scorer)
-    count, drawn = 0, []
-
-    def counted() -> Iterator[Lists]:
-        nonlocal count
-        for part in lists:
-            count += len(part.rankings.users)
-            drawn.append(explored(part))
-            yield part
-
-    generation = None
+    generation, ranked = None, _Ranked()
     if request.user_id is None:
-        generation = build_generation(conn, version, request.now, counted(), meta)
+        generation, ranked = _build(conn, version, request, to_rank, report)
     report("publishing", 0.0)
     with conn.begin():
         require_unchanged(conn, seen)
@@ -265,16 +321,16 @@ def _publish(
         if generation is not None:
             serve_generation(conn, generation)
         else:
-            for part in counted():
+            for part in _lists(to_rank, ranked, report):
                 store_refreshed(conn, version, request.now, part)
-        store_explorations(conn, version, request.now, drawn)
+        store_explorations(conn, version, request.now, ranked.drawn)
         for name, made in new.items():
             found = trained.meta() if trained and made is trained.scorer else {}
             model = _to_store(name, request, made, found, data)
             store_model(conn, model, activate=made is scorer)
     clean_up()
     report("publishing", 1.0)
-    return version, count
+    return version, ranked.users
 
 
 def _new_version(conn: Connection, wanted: str | None, scorer: Scorer, now: datetime) -> str:
