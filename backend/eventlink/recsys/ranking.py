@@ -78,6 +78,7 @@ class Ranker:
         top_n: int,
         persons: Persons | None = None,
         room: Dense | None = None,
+        only: Ints | None = None,
     ) -> Rankings:
         """Rank a block of users.
 
@@ -89,17 +90,22 @@ class Ranker:
             persons: Everybody of the snapshot if None.
             room: Memory for the features, shape (at least the number of candidates, number of
                 features); fresh memory costs more.
+            only: Places of the events to rank, by scores alone; the candidates, and by the rules,
+                if None.
         """
         s = self.snapshot
         who = s if persons is None else persons
         banned = s.excluded(users, who) | ~s.eligible_at(who.as_of)
-        chosen = self.candidates.of(who, users, banned)
+        if only is None:
+            chosen = self.candidates.of(who, users, banned)
+        else:
+            chosen = np.tile(np.sort(only), (len(users), 1))
         x = self.features.matrix(Pairs.chosen(users, chosen, s.n_columns), room, who)
         scores = self.model.score(x).reshape(chosen.shape)
         scores[np.isnan(scores)] = np.inf  # to the top, where publishing sees and refuses it
         scores[np.take_along_axis(banned, chosen, axis=1)] = -1.0
         propensities = None
-        if self.reranker is None:
+        if self.reranker is None or only is not None:
             best = best_first(scores, top_n)
             top_scores = np.take_along_axis(scores, best, axis=1)
         else:

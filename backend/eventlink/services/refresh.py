@@ -15,6 +15,7 @@ import structlog
 
 from eventlink.db.explorations import explored, store_explorations
 from eventlink.db.models import hold_active
+from eventlink.db.overlay import enter_events
 from eventlink.db.recommendations import Lists, store_refreshed
 from eventlink.db.refreshes import MOST_ATTEMPTS, Claim, claim_due, clear, commit_soon, fail, state
 from eventlink.db.session import transaction
@@ -44,20 +45,20 @@ class Refresher:
         self._warm: Warm | None = None
         self._loading: Future[Warm] | None = None
         self._rest_until = 0.0
-        self._entered: list[int] = []
+        self._entering: list[Lists] = []
 
     def refresh_due(self, now: datetime) -> int:
         """Re-rank a batch of the users who are due, with all that is stored by now.
 
-        When nobody is due, those are re-ranked whose rankings may lack a new event.
-        Users who get no rankings are only unmarked. A user whose rows break the ranking is tried
-        again later, apart from the others.
+        When nobody is due, new events are merged into the rankings of a block of users. Users who
+        get no rankings are only unmarked. A user whose rows break the ranking is tried again later,
+        apart from the others.
 
         Args:
             now: The clock.
 
         Returns:
-            How many were re-ranked; if none, there is nothing left to do for now.
+            How many rankings were renewed; if none, there is nothing left to do for now.
 
         Raises:
             EventLinkError: The database is out of reach, or its active model is of another
@@ -67,19 +68,24 @@ class Refresher:
         with transaction() as conn:
             commit_soon(conn)
             claims, failed = claim_due(conn, BATCH), claim_due(conn, 1, failed=True)
-        claims = claims or self._unmarked()
         alone = failed if not claims or _succeeds(warm, claims, now) else [*failed, *claims]
         for claim in alone:
             if claim.attempts > MOST_ATTEMPTS or not _succeeds(warm, [claim], now):
                 with transaction() as conn:
                     fail(conn, [claim])
-        return len(claims) + len(failed)
+        return len(claims) + len(failed) or self._enter_next(warm)
 
-    def _unmarked(self) -> list[Claim]:
-        """Take users whose rankings may lack a new event, with a sequence that no mark has."""
-        taken = self._entered[-BATCH:]
-        del self._entered[-BATCH:]
-        return [Claim(user_id, sequence=-1, attempts=1) for user_id in taken]
+    def _enter_next(self, warm: Warm) -> int:
+        """Merge what is new into the rankings of the next block of users; return their number."""
+        if not self._entering or warm.state.model_version is None:
+            return 0
+        lists = self._entering[-1]
+        with transaction() as conn:
+            commit_soon(conn)
+            if hold_active(conn, warm.state.model_version):
+                enter_events(conn, warm.state.model_version, lists, warm.top_n)
+        del self._entering[-1]
+        return len(lists.rankings.users)
 
     def _keep_warm(self, now: datetime) -> Warm:
         """Load first of all, or where the model is another one; else beside the refreshes."""
@@ -93,7 +99,9 @@ class Refresher:
         if warm is not self._warm:
             if self._warm is not None:
                 self._warm.reader.close()
-            self._entered += warm.entered
+            if self._warm is None or self._warm.state.model_version != warm.state.model_version:
+                self._entering = []  # scores of another model
+            self._entering += warm.entering
             self._warm = warm
         return warm
 

@@ -11,7 +11,7 @@ from scipy.special import logit
 
 from eventlink.db.dataset import Keys, PersonsReader, load_dataset
 from eventlink.db.models import StoredModel, active_model
-from eventlink.db.recommendations import generation_meta, last_scores, served_since
+from eventlink.db.recommendations import Lists, generation_meta, last_scores, served_since
 from eventlink.db.refreshes import State, state
 from eventlink.db.session import transaction
 from eventlink.recsys.dataset import Dataset
@@ -19,7 +19,7 @@ from eventlink.recsys.features import Features
 from eventlink.recsys.options import RerankingOptions, TrainOptions
 from eventlink.recsys.ranking import Ranker
 from eventlink.recsys.snapshot import Snapshot
-from eventlink.recsys.spread import may_enter
+from eventlink.recsys.spread import entering
 from eventlink.services.reranking import rerank_some
 from eventlink.services.training import stored_scorer
 
@@ -43,8 +43,8 @@ class Warm:
     top_n: int
     rng: np.random.Generator
     """Source of what exploration draws."""
-    entered: list[int]
-    """Ids of users whose rankings may lack a new event."""
+    entering: list[Lists]
+    """New events, for those into whose rankings they belong."""
 
 
 def load(now: datetime, before: Warm | None = None) -> Warm:
@@ -79,7 +79,7 @@ def load(now: datetime, before: Warm | None = None) -> Warm:
         reader=PersonsReader(crowd.data, keys),
         top_n=top_n,
         rng=np.random.default_rng([seed, int(crowd.as_of) % 2**63]),
-        entered=[] if ranker is None else _entered(ranker, keys, top_n, seen, before),
+        entering=[] if ranker is None else _entering(ranker, keys, top_n, seen, before),
     )
 
 
@@ -93,8 +93,10 @@ def _ranker(crowd: Snapshot, stored: StoredModel | None, rng: np.random.Generato
     return ranker
 
 
-def _entered(ranker: Ranker, keys: Keys, top_n: int, seen: State, before: Warm | None) -> list[int]:
-    """Find the users whose rankings may lack an event that became public since they were made."""
+def _entering(
+    ranker: Ranker, keys: Keys, top_n: int, seen: State, before: Warm | None
+) -> list[Lists]:
+    """Score the events that became public since the rankings were made."""
     with transaction() as conn:
         made_at = served_since(conn)
         user_ids, last = last_scores(conn, top_n)
@@ -110,11 +112,8 @@ def _entered(ranker: Ranker, keys: Keys, top_n: int, seen: State, before: Warm |
         return []
     user = np.minimum(np.searchsorted(keys.users, user_ids), len(keys.users) - 1)
     found = keys.users[user] == user_ids
-    users = user[found].astype(np.int32)
-    entered: list[int] = user_ids[found][
-        may_enter(ranker, columns, users, logit(last[found]))
-    ].tolist()
-    return entered
+    parts = entering(ranker, columns, user[found].astype(np.int32), logit(last[found]))
+    return [Lists(part, crowd.columns, keys) for part in parts if len(part.users)]
 
 
 def _stale_at(data: Dataset, now: datetime) -> datetime:
