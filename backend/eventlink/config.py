@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, ValidationError
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from eventlink.errors import InvalidOptionError
@@ -31,9 +32,8 @@ class Settings(BaseSettings):
         default=PROJECT_ROOT / ".eventlink",
         description="Where the embedded PostgreSQL keeps its files.",
     )
-    log_format: str = Field(
+    log_format: Literal["auto", "console", "json"] = Field(
         default="auto",
-        pattern="^(auto|console|json)$",
         description="`console`, `json`, or `auto`: console on a terminal, else json.",
     )
     environment: Literal["production", "development"] = Field(
@@ -108,5 +108,29 @@ def settings() -> Settings:
         wrong = error.errors()[0]
         name = str(wrong["loc"][0]).upper()
         raise InvalidOptionError(
-            f"the environment variable {name} cannot be {wrong['input']!r}: {wrong['msg']}"
+            f"the environment variable {name} {requirement(wrong)}, not {wrong['input']!r}"
         ) from error
+
+
+REQUIREMENTS = {
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_parsing": "must be a number",
+    "bool_parsing": "must be true or false",
+    "literal_error": "must be {expected}",
+    "greater_than": "must be above {gt:g}",
+    "greater_than_equal": "must be {ge:g} or above",
+}
+"""What a value must be, by the name that Pydantic has for what is wrong with it."""
+
+
+def requirement(wrong: ErrorDetails) -> str:
+    """Say what a value from outside must be, to go on with ", not 'this'".
+
+    Args:
+        wrong: One of Pydantic's errors.
+    """
+    words = REQUIREMENTS.get(wrong["type"])
+    if words is None:
+        return f"cannot be read ({wrong['msg']})"
+    return words.format(**wrong.get("ctx", {}))

@@ -4,16 +4,21 @@ What does not live here: reports, which a command prints on stdout.
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import MutableMapping
+from datetime import UTC, datetime
 from typing import Any
 
 import structlog
 from pydantic_core import to_json
 
 
-def _written(line: dict[str, Any], default: Callable[[Any], Any]) -> str:
-    """Write a line as JSON, in a sixth of the time of the json module: each request has one."""
-    return to_json(line, fallback=default).decode()
+def _written(logger: Any, method: str, line: MutableMapping[str, Any]) -> bytes:
+    """Finish a line and write it as JSON, in one step: each request has one."""
+    if "exc_info" in line:
+        line = structlog.processors.format_exc_info(logger, method, line)
+    structlog.processors.add_log_level(logger, method, line)
+    line["timestamp"] = datetime.now(UTC)
+    return to_json(line, fallback=repr, inf_nan_mode="strings")
 
 
 def configure_logs(log_format: str) -> None:
@@ -23,18 +28,18 @@ def configure_logs(log_format: str) -> None:
         log_format: One of ``auto``, ``console`` and ``json``.
     """
     people = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
-    renderers: list[structlog.typing.Processor] = (
-        [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=24)]
-        if people
-        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(_written)]
-    )
+    renderers: list[structlog.typing.Processor] = [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=24),
+    ]
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            *renderers,
+            *(renderers if people else [_written]),
         ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr)
+        if people
+        else structlog.BytesLoggerFactory(sys.stderr.buffer),
         cache_logger_on_first_use=False,
     )

@@ -14,7 +14,7 @@ from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from eventlink.config import settings
 from eventlink.db.session import libpq_url
 from eventlink.services.tokens import require_strong_secret
-from eventlink.web import errors, health, telemetry
+from eventlink.web import errors, health, root, telemetry
 from eventlink.web.api import (
     admin,
     auth,
@@ -63,6 +63,7 @@ def create_app() -> FastAPI:
     app = FastAPI(
         title="Event Link",
         description="The event recommender that lives in the Postgres you already have.",
+        version=root.VERSION,
         lifespan=lifespan,
     )
     errors.install(app)
@@ -81,4 +82,5 @@ def create_app() -> FastAPI:
         admin,
     ):
         app.include_router(nouns.router, prefix="/api")
+    app.include_router(root.router)
     return app

@@ -4,59 +4,77 @@ What lives here: the program itself and the one place where errors become a line
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from importlib import import_module
 
 import typer
+from pydantic import ValidationError
 
-from eventlink.cli import (
-    create_admin,
-    database,
-    enqueue,
-    evaluate,
-    interchange,
-    migrate,
-    models,
-    recompute,
-    score,
-    serve,
-    show,
-    simulate,
-    simulate_seats,
-    token,
-    worker,
-)
-from eventlink.config import settings
+from eventlink.config import requirement, settings
 from eventlink.errors import EventLinkError
 from eventlink.logs import configure_logs
 
 INTERRUPTED = 130
 """The shell's exit code for Ctrl-C."""
 
-app = typer.Typer(
-    name="eventlink",
-    help="The event recommender that lives in the Postgres you already have.",
-    epilog="The database is DATABASE_URL, or an embedded PostgreSQL where that is not set.",
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # boxes cut long options off at 80 columns
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-app.command("migrate")(migrate.migrate)
-app.command("simulate")(simulate.simulate)
-app.command("simulate-seats")(simulate_seats.simulate_seats)
-app.command("import")(interchange.import_)
-app.command("export")(interchange.export)
-app.command("recompute")(recompute.recompute)
-app.command("evaluate")(evaluate.evaluate)
-app.command("score")(score.score)
-app.command("show")(show.show)
-app.command("serve")(serve.serve)
-app.command("worker")(worker.worker)
-app.command("enqueue")(enqueue.enqueue)
-app.command("models")(models.models)
-app.command("create-admin")(create_admin.create_admin)
-app.command("token")(token.token)
-app.command("database")(database.database)
+COMMANDS = {
+    "migrate": ("migrate", "Bring the database's tables to this version's form."),
+    "simulate": ("simulate", "Make a city with known truth, to try Event Link on."),
+    "simulate-seats": ("simulate_seats", "Show what --seat-strength does in a simulated city."),
+    "import": ("interchange", "Load users, events and what happened from files."),
+    "export": ("interchange", "Write users, events and what happened to files."),
+    "recompute": ("recompute", "Train, evaluate and publish every user's ranking."),
+    "evaluate": ("evaluate", "Judge models and baselines on past days."),
+    "score": ("score", "Score given (user, event) pairs as of an instant."),
+    "show": ("show", "Show users' rankings as they are served, with reasons."),
+    "serve": ("serve", "Serve the HTTP API."),
+    "worker": ("worker", "Run the queued jobs, until interrupted."),
+    "check-worker": (
+        "check_worker",
+        "Tell whether a worker of this machine is alive; for probes.",
+    ),
+    "enqueue": ("enqueue", "Queue a recompute, unless one is queued or running."),
+    "models": ("models", "List the stored models, or make another one serve."),
+    "create-admin": ("create_admin", "Make an administrator, or make one of an existing account."),
+    "token": ("token", "Print an access token of a user, to try the HTTP API with."),
+    "database": ("database", "Run the embedded PostgreSQL and print its address."),
+}
+"""Each command's module, and the first line of what it says of itself."""
+
+
+def program(asked: str | None = None) -> typer.Typer:
+    """Build the command line.
+
+    Args:
+        asked: The only command to import, for some need a second of libraries; the others are
+            listed and cannot be run. None imports all.
+    """
+    app = typer.Typer(
+        name="eventlink",
+        help="The event recommender that lives in the Postgres you already have.",
+        epilog="The database is DATABASE_URL, or an embedded PostgreSQL where that is not set.",
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,  # boxes cut long options off at 80 columns
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    for name, (module, summary) in COMMANDS.items():
+        if asked in {name, None}:
+            app.command(name)(_function(module, name))
+        else:
+            app.command(name, help=summary)(_not_asked)
+    return app
+
+
+def _function(module: str, name: str) -> Callable[..., None]:
+    """Return the function of a command, which has its name; one that Python reserves, with a _."""
+    found = vars(import_module(f"eventlink.cli.{module}"))
+    function: Callable[..., None] = found.get(name.replace("-", "_")) or found[f"{name}_"]
+    return function
+
+
+def _not_asked() -> None:
+    """Stand in for a command that is only listed."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -68,9 +86,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
         configure_logs(settings().log_format)
+        app = program(asked=next((word for word in words if not word.startswith("-")), ""))
         status = app(args=words, prog_name="eventlink", standalone_mode=False)
     except typer.TyperException as error:
-        _fail(f"{error.format_message().rstrip('.')}; see: {_asked(error)} --help", error.exit_code)
+        _fail(f"{_said(error)}; see: {_asked(error)} --help", error.exit_code)
     except EventLinkError as error:
         _fail(str(error), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
@@ -78,6 +97,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if status == INTERRUPTED:  # typer makes this of Ctrl-C, and says nothing
         _fail("interrupted; nothing half-written", INTERRUPTED)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _said(error: typer.TyperException) -> str:
+    """Return what was wrong; of a value in our words, not in those of Pydantic, which read it."""
+    if not (isinstance(error, typer.BadParameter) and isinstance(error.__cause__, ValidationError)):
+        return error.format_message().rstrip(".")
+    wrong = error.__cause__.errors()[0]
+    hint = "the value" if error.param is None else error.param.get_error_hint()
+    name = hint.split(" / ")[-1].strip("'[].")
+    if wrong["type"] == "value_error":
+        return f"{name}: {wrong['ctx']['error']}".rstrip(".")
+    return f"{name} {requirement(wrong)}, not {wrong['input']!r}"
 
 
 def _asked(error: typer.TyperException) -> str:

@@ -38,7 +38,8 @@ def _address(email: str) -> str:
     try:
         return validate_email(email)[1]
     except PydanticCustomError as error:
-        raise InvalidOptionError(f"{email!r} cannot be taken: {error.message()}") from error
+        reason = str((error.context or {}).get("reason", "")).rstrip(".")
+        raise InvalidOptionError(f"{email!r} is not an e-mail address: {reason}") from error
 
 
 def _password() -> str:

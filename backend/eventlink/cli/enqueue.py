@@ -12,9 +12,19 @@ from eventlink.cli.rules import (
     PerOrganizer,
     SeatStrength,
 )
+from eventlink.cli.training import (
+    L2,
+    Activate,
+    Epochs,
+    Folds,
+    LearningRate,
+    Model,
+    Seed,
+    SkipTraining,
+    TopN,
+)
 from eventlink.db.session import connection, require_migrations
 from eventlink.errors import InvalidOptionError
-from eventlink.recsys.gate import Activate
 from eventlink.recsys.options import TrainOptions
 from eventlink.services.jobs import Retrain, enqueue_retrain
 
@@ -26,27 +36,21 @@ def enqueue(
     retrain_ml: Annotated[
         bool, typer.Option("--retrain-ml", help="Queue a recompute of everybody's ranking.")
     ] = False,
-    top_n: Annotated[int, typer.Option(help="Events to store for each user.")] = OPTIONS.top_n,
-    epochs: Annotated[int, typer.Option(help="Passes over the examples.")] = OPTIONS.epochs,
-    lr: Annotated[float, typer.Option(help="Step size of the training.")] = OPTIONS.lr,
-    l2: Annotated[float, typer.Option(help="Strength of the L2 penalty.")] = OPTIONS.l2,
-    model: Annotated[str, typer.Option(help="Rung of the ladder.")] = OPTIONS.model,
+    top_n: TopN = OPTIONS.top_n,
+    epochs: Epochs = OPTIONS.epochs,
+    lr: LearningRate = OPTIONS.lr,
+    l2: L2 = OPTIONS.l2,
+    model: Model = OPTIONS.model,
     head: Head = OPTIONS.head,
     per_organizer: PerOrganizer = OPTIONS.per_organizer,
     collapse_series: CollapseSeries = OPTIONS.collapse_series,
     demote_overlaps: DemoteOverlaps = OPTIONS.demote_overlaps,
     explore_slots: ExploreSlots = OPTIONS.explore_slots,
     seat_strength: SeatStrength = OPTIONS.seat_strength,
-    skip_training: Annotated[
-        bool, typer.Option("--skip-training", help="Score with the active model.")
-    ] = DEFAULTS.skip_training,
-    seed: Annotated[int, typer.Option(help="Of all random draws.")] = OPTIONS.seed,
-    folds: Annotated[
-        int, typer.Option(help="Days to evaluate on; 0 turns the evaluation off.")
-    ] = DEFAULTS.folds,
-    activate: Annotated[
-        Activate, typer.Option(help="When the new model takes the active one's place.")
-    ] = DEFAULTS.activate,
+    skip_training: SkipTraining = DEFAULTS.skip_training,
+    seed: Seed = OPTIONS.seed,
+    folds: Folds = DEFAULTS.folds,
+    activate: Activate = DEFAULTS.activate,
 ) -> None:
     """Queue a recompute, unless one is queued or running."""
     if not retrain_ml:

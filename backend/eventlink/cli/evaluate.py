@@ -19,6 +19,7 @@ from eventlink.cli.rules import (
     Head,
     PerOrganizer,
 )
+from eventlink.cli.training import L2, Epochs, LearningRate, Seed
 from eventlink.errors import InvalidOptionError
 from eventlink.recsys.baselines import BASELINES, USUAL
 from eventlink.recsys.options import TrainOptions
@@ -51,15 +52,15 @@ def evaluate(
         Path | None,
         typer.Option(metavar="DIR", help="Draw the outcome into this folder.", show_default=False),
     ] = None,
-    epochs: Annotated[int, typer.Option(help="Passes over the examples.")] = DEFAULTS.epochs,
-    lr: Annotated[float, typer.Option(help="Step size of the training.")] = DEFAULTS.lr,
-    l2: Annotated[float, typer.Option(help="Strength of the L2 penalty.")] = DEFAULTS.l2,
+    epochs: Epochs = DEFAULTS.epochs,
+    lr: LearningRate = DEFAULTS.lr,
+    l2: L2 = DEFAULTS.l2,
     head: Head = DEFAULTS.head,
     per_organizer: PerOrganizer = DEFAULTS.per_organizer,
     collapse_series: CollapseSeries = DEFAULTS.collapse_series,
     demote_overlaps: DemoteOverlaps = DEFAULTS.demote_overlaps,
     explore_slots: ExploreSlots = DEFAULTS.explore_slots,
-    seed: Annotated[int, typer.Option(help="Of all random draws.")] = DEFAULTS.seed,
+    seed: Seed = DEFAULTS.seed,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the outcome as JSON on stdout.")
     ] = False,

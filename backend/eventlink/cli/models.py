@@ -60,18 +60,23 @@ def _tell(done: Switched) -> None:
 
 def _table(found: list[ModelSummary]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for name in ("", "version", "kind", "trained at", "NDCG@10", "gate"):
+    for name in ("", "version", "kind", "trained at (UTC)", "NDCG@10", "gate"):
         table.add_column(name, justify="right" if name == "NDCG@10" else "left")
     for model in found:
         table.add_row(
             "*" if model.is_active else "",
             model.model_version,
             model.kind or "",
-            (model.trained_at or "")[:16],
+            _date(model.trained_at),
             _ndcg(model.metrics),
             str((model.gate or {}).get("reason", "")),
         )
     return table
+
+
+def _date(instant: str | None) -> str:
+    """Write an ISO 8601 instant as people read it."""
+    return "" if instant is None else f"{datetime.fromisoformat(instant).astimezone(UTC):%F %H:%M}"
 
 
 def _ndcg(metrics: dict[str, Any] | None) -> str:

@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from eventlink.cli import training
 from eventlink.cli.instants import parse_instant
 from eventlink.cli.progress import progress
 from eventlink.cli.rules import (
@@ -19,8 +20,7 @@ from eventlink.cli.rules import (
     SeatStrength,
 )
 from eventlink.errors import InvalidOptionError
-from eventlink.recsys.gate import Activate
-from eventlink.recsys.options import TrainOptions
+from eventlink.recsys.options import Activate, TrainOptions
 from eventlink.services.recompute import Engine, Request, Result
 from eventlink.services.recompute import recompute as run
 
@@ -31,13 +31,11 @@ def recompute(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Train and evaluate, write nothing.")
     ] = False,
-    top_n: Annotated[int, typer.Option(help="Events to store for each user.")] = DEFAULTS.top_n,
-    epochs: Annotated[int, typer.Option(help="Passes over the examples.")] = DEFAULTS.epochs,
-    lr: Annotated[float, typer.Option(help="Step size of the training.")] = DEFAULTS.lr,
-    l2: Annotated[float, typer.Option(help="Strength of the L2 penalty.")] = DEFAULTS.l2,
-    model: Annotated[
-        str, typer.Option(help="Rung of the ladder: auto, heuristic, prior, linear or trees.")
-    ] = DEFAULTS.model,
+    top_n: training.TopN = DEFAULTS.top_n,
+    epochs: training.Epochs = DEFAULTS.epochs,
+    lr: training.LearningRate = DEFAULTS.lr,
+    l2: training.L2 = DEFAULTS.l2,
+    model: training.Model = DEFAULTS.model,
     head: Head = DEFAULTS.head,
     per_organizer: PerOrganizer = DEFAULTS.per_organizer,
     collapse_series: CollapseSeries = DEFAULTS.collapse_series,
@@ -47,10 +45,8 @@ def recompute(
     user_id: Annotated[
         int | None, typer.Option(help="Rewrite only this user's ranking.", show_default=False)
     ] = None,
-    skip_training: Annotated[
-        bool, typer.Option("--skip-training", help="Score with the active model.")
-    ] = False,
-    seed: Annotated[int, typer.Option(help="Of all random draws.")] = DEFAULTS.seed,
+    skip_training: training.SkipTraining = False,
+    seed: training.Seed = DEFAULTS.seed,
     as_of: Annotated[
         str | None,
         typer.Option(
@@ -62,12 +58,8 @@ def recompute(
     model_version: Annotated[
         str | None, typer.Option(help="Name of the new model.", show_default="kind and date")
     ] = None,
-    folds: Annotated[
-        int, typer.Option(help="Days to evaluate on; 0 turns the evaluation off.")
-    ] = 7,
-    activate: Annotated[
-        Activate, typer.Option(help="When the new model takes the active one's place.")
-    ] = Activate.IF_BETTER,
+    folds: training.Folds = 7,
+    activate: training.Activate = Activate.IF_BETTER,
     engine: Annotated[
         Engine, typer.Option(help="Where users are ranked: on this machine, or on a Ray cluster.")
     ] = Engine.LOCAL,

@@ -1,7 +1,7 @@
-"""The chances with which explored events were drawn: kept for estimates, read with a ranking.
+"""The chances with which explored events were drawn: kept for estimates, beyond their ranking.
 
-What does not live here: the drawing (``recsys.exploration``) and the rankings themselves
-(``db.recommendations``).
+What does not live here: the drawing (``recsys.exploration``), the rankings themselves
+(``db.recommendations``), and reading the chances of a list that is served (``db.served``).
 """
 
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import numpy as np
-from sqlalchemy import Connection, delete, select, text
+from sqlalchemy import Connection, delete, text
 
 from eventlink.db.dataset import Ids
 from eventlink.db.recommendations import Lists, event_ids
@@ -92,18 +92,3 @@ def store_explorations(
                     "propensities": part.propensities.tolist(),
                 },
             )
-
-
-def propensities(conn: Connection, user_id: int, generated_at: datetime) -> dict[int, float]:
-    """Return the chance of each event that was drawn for a user's ranking; empty if none was.
-
-    Args:
-        conn: An open connection.
-        user_id: Whose ranking.
-        generated_at: As the view ``user_recommendations`` gives it.
-    """
-    table = RecommendationExploration
-    found = select(table.event_id, table.propensity).where(
-        table.user_id == user_id, table.generated_at == generated_at
-    )
-    return {row.event_id: row.propensity for row in conn.execute(found)}

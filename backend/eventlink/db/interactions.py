@@ -3,11 +3,13 @@
 What does not live here: what can be judged without the database (``services.interactions``).
 """
 
-COLUMNS = """number integer, type text, event_id bigint, occurred_at timestamptz, request_id text,
-position smallint, dwell_seconds real, client_id text, meta jsonb, source text, model_id bigint"""
+COLUMNS = """number integer, user_id bigint, type text, event_id bigint, occurred_at timestamptz,
+request_id text, position smallint, dwell_seconds real, client_id text, meta jsonb, source text,
+model_id bigint"""
 
-# Somebody else's draft is as unknown as an event that does not exist. Rows are written in the order
-# of their client ids, as everybody writes them who might wait for one of them.
+# Whoever has no token and speaks for a user may not know whether that user is still there. Somebody
+# else's draft is as unknown as an event that does not exist. Rows are written in the order of their
+# client ids, as everybody writes them who might wait for one of them.
 STORE = f"""
 WITH actor AS MATERIALIZED (
     SELECT id FROM users
@@ -16,8 +18,11 @@ WITH actor AS MATERIALIZED (
     SELECT * FROM json_to_recordset(%(interactions)s) AS sent ({COLUMNS})
 ), judged AS MATERIALIZED (
     SELECT sent.*, model.model_version, CASE
-           WHEN earlier.user_id <> %(user_id)s
-                OR earlier.user_id IS NOT NULL AND %(user_id)s IS NULL THEN 'client_id_taken'
+           WHEN %(user_id)s IS NULL AND sent.user_id IS NOT NULL AND NOT EXISTS (
+                SELECT FROM users WHERE id = sent.user_id AND is_active)
+                THEN 'stale_request_id'
+           WHEN earlier.user_id <> sent.user_id
+                OR earlier.user_id IS NOT NULL AND sent.user_id IS NULL THEN 'client_id_taken'
            WHEN sent.type = 'register' AND NOT EXISTS (
                 SELECT FROM registrations AS r WHERE r.event_id = sent.event_id
                    AND r.user_id = %(user_id)s AND r.unregistered_at IS NULL)
@@ -33,7 +38,7 @@ WITH actor AS MATERIALIZED (
                 THEN 'not_favorite'
            WHEN sent.type NOT IN ('register', 'unregister', 'favorite')
                 AND sent.event_id IS NOT NULL AND (
-                    event.id IS NULL OR event.owner_id IS DISTINCT FROM %(user_id)s AND (
+                    event.id IS NULL OR (event.owner_id = %(user_id)s) IS NOT TRUE AND (
                         event.status <> 'published' OR event.deleted_at IS NOT NULL
                         OR event.publish_at > %(now)s))
                 THEN 'unknown_event'
@@ -45,7 +50,7 @@ WITH actor AS MATERIALIZED (
 ), kept AS (
     INSERT INTO event_interactions (user_id, event_id, interaction_type, occurred_at, position,
         request_id, dwell_seconds, client_id, meta, source, model_version)
-    SELECT %(user_id)s, event_id, type, occurred_at, position, request_id, dwell_seconds, client_id,
+    SELECT user_id, event_id, type, occurred_at, position, request_id, dwell_seconds, client_id,
            meta, source, model_version
       FROM judged
      WHERE refusal IS NULL AND (%(user_id)s IS NULL OR EXISTS (SELECT FROM actor))
@@ -62,7 +67,9 @@ SELECT EXISTS (SELECT FROM actor) AS is_valid, (SELECT count(*) FROM kept) AS ac
 """
 """Judges and stores a batch, for psycopg; nothing is stored for a user who is not valid.
 
-``interactions`` is a JSON array of objects with the names of ``COLUMNS``, of which ``number`` names
-one in ``refused``. What is neither refused nor counted in ``accepted`` was there already.
+``user_id`` is whose token came; null if none did. ``interactions`` is a JSON array of objects with
+the names of ``COLUMNS``, of which ``number`` names one in ``refused``. Each has a ``user_id``: the
+same; or without a token null, or that of the list whose ``request_id`` it carries. What is neither
+refused nor counted in ``accepted`` was there already.
 """
 STORE = " ".join(STORE.split())

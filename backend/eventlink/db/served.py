@@ -85,6 +85,12 @@ an instant. ``version`` differs between any two states of an event. What a damag
 a score that JSON can write is passed over.
 """
 
+DRAWN = """
+SELECT event_id, propensity FROM recommendation_explorations
+ WHERE user_id = %(user_id)s AND generated_at = %(generated_at)s
+"""
+"""The chance of each event that was drawn for a stored list; no row for any other event."""
+
 SOONEST = 1000
 LATEST_REGISTRATIONS = 5000
 MOST_POPULAR = 300

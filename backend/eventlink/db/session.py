@@ -135,13 +135,14 @@ def connection() -> Iterator[Connection]:
     Raises:
         DatabaseUnreachableError: The server does not answer, is too old, or breaks off.
     """
+    pool = engine()
     try:
-        conn = engine().connect()
+        conn = pool.connect()
     except PoolTimeoutError as error:
         raise DatabaseUnreachableError("no connection came free; try again") from error
     except DBAPIError as error:
         raise DatabaseUnreachableError(
-            f"no connection to {_plain(engine().url).render_as_string()}: {_reason(error)};"
+            f"no connection to {_plain(pool.url).render_as_string()}: {_reason(error)};"
             " start the server or correct DATABASE_URL"
         ) from error
     with conn:

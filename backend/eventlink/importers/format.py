@@ -10,6 +10,7 @@ from enum import Enum
 import pyarrow as pa
 
 from eventlink.db.tables import EVENT_STATUSES, INTERACTION_TYPES, USER_ROLES
+from eventlink.services.request_ids import Source
 
 ENDINGS = (".csv", ".csv.gz", ".parquet")
 
@@ -163,6 +164,8 @@ FORMAT = (
             Column("dwell_seconds", Kind.SINGLE, low=0),
             Column("meta", Kind.JSON),
             Column("client_id", Kind.NAME),
+            Column("source", Kind.NAME, choices=tuple(Source)),
+            _text("model_version"),
         ),
     ),
     Table("follows", (_key("user_id"), _key("owner_id")), (_instant("created_at"),)),

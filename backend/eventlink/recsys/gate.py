@@ -4,7 +4,6 @@ What does not live here: the evaluation whose outcomes are compared (``recsys.ev
 """
 
 from dataclasses import dataclass
-from enum import StrEnum
 
 import numpy as np
 
@@ -16,14 +15,6 @@ MOST_LOSS = 0.02
 """Share of the active model's NDCG@10 that a slice may surely lose."""
 LEAST_PAIRS = 30
 """A comparison over fewer (user, day) pairs says nothing."""
-
-
-class Activate(StrEnum):
-    """When a new model becomes the active one; only the last rule compares."""
-
-    ALWAYS = "always"
-    NEVER = "never"
-    IF_BETTER = "if-better"
 
 
 @dataclass(frozen=True)

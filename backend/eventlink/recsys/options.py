@@ -4,12 +4,21 @@ What does not live here: settings of a machine (``eventlink.config``).
 """
 
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 from typing import Any
 
 from eventlink.errors import InvalidOptionError
 
 MODELS = ("auto", "heuristic", "prior", "linear", "trees")
 """What ``TrainOptions.model`` may be."""
+
+
+class Activate(StrEnum):
+    """When a new model becomes the active one; only the last rule compares (``recsys.gate``)."""
+
+    ALWAYS = "always"
+    NEVER = "never"
+    IF_BETTER = "if-better"
 
 
 @dataclass(frozen=True)

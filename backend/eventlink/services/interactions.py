@@ -4,6 +4,7 @@ What does not live here: the form of a request (``web.api.interactions``), the s
 (``db.interactions``).
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -23,6 +24,7 @@ from eventlink.recsys.persons import LONG_DWELL_SECONDS
 from eventlink.services.rate_limits import (
     INTERACTIONS_FROM,
     INTERACTIONS_OF_USER,
+    INTERACTIONS_SPOKEN_FOR,
     charge,
     network,
 )
@@ -36,6 +38,10 @@ MEANINGFUL = ("click", "view", "share", "search", "filter", "favorite", "registe
 """After these, and after dwelling long, the user's ranking is made anew."""
 SILENT = ("impression", "unregister")
 """Never after these."""
+SPOKEN_FOR = ("impression", "click", "view", "dwell")
+"""What a list's request id stands for in place of a token: what its page saw, and no decision."""
+SPOKEN_FOR_WITHIN = timedelta(days=1)
+"""How long after the list was shown; a page that is open for longer has a token."""
 CLOCK_SKEW = timedelta(minutes=2)
 """How far a client's clock may be ahead."""
 OLDEST = timedelta(days=7)
@@ -47,6 +53,8 @@ REFUSALS = {
     "in_future": "occurred_at lies in the future; check the clock, or leave it out",
     "too_old": f"occurred_at is more than {OLDEST.days} days ago",
     "foreign_request_id": "this request_id was given to another user",
+    "needs_token": f"without a token a request_id is good for {', '.join(SPOKEN_FOR)} only",
+    "stale_request_id": "this request_id is too old to speak for its user; send the access token",
     "client_id_taken": "another user has sent this client_id; make them random",
     "unknown_event": "there is no such event",
     "not_registered": "the user is not registered for this event",
@@ -119,7 +127,7 @@ async def record(pool: Pool, batch: Batch) -> Outcome:
     distinct = list({_identity(row): row for row in reversed(good)}.values())
 
     async def work(conn: AsyncConnection) -> tuple[tuple[Any, ...], datetime | None]:
-        await _charge(conn, batch)
+        await _charge(conn, batch, distinct)
         return await _store(conn, batch, distinct)
 
     (_, accepted, _, refused_later), due_at = await on_connection(pool, work)
@@ -157,9 +165,17 @@ def _judge(batch: Batch) -> tuple[list[dict[str, Any]], list[Refusal]]:
         if code is not None:
             refused.append(_refusal(one.number, code))
             continue
-        row = vars(one) | {"occurred_at": min(at, batch.now), "source": None, "model_id": None}
+        row = vars(one) | {
+            "user_id": batch.actor and batch.actor.user_id,
+            "occurred_at": min(at, batch.now),
+            "source": None,
+            "model_id": None,
+        }
         if shown is not None:
             row |= {"source": shown.source, "model_id": shown.model_id}
+            if batch.actor is None:
+                earliest = max(row["occurred_at"], shown.shown_at)
+                row |= {"user_id": shown.user_id, "occurred_at": earliest}
         good.append(row)
     return good, refused
 
@@ -173,9 +189,20 @@ def _why_not(batch: Batch, one: Interaction, at: datetime, shown: ShownList | No
         return "in_future"
     if at < batch.now - OLDEST:
         return "too_old"
-    if shown is not None and (batch.actor is None or shown.user_id != batch.actor.user_id):
-        return "foreign_request_id"
-    return None
+    return None if shown is None else _why_not_of(shown, batch, one)
+
+
+def _why_not_of(shown: ShownList, batch: Batch, one: Interaction) -> str | None:
+    """Return why an act on a list is not kept.
+
+    A request id ends up in logs and browser histories. So it is no token: it lets its holder tell
+    what became of that one list, for a day, and nothing that changes anything else.
+    """
+    if batch.actor is not None:
+        return None if shown.user_id == batch.actor.user_id else "foreign_request_id"
+    if one.type not in SPOKEN_FOR:
+        return "needs_token"
+    return "stale_request_id" if batch.now - shown.shown_at > SPOKEN_FOR_WITHIN else None
 
 
 def _refusal(index: int, code: str) -> Refusal:
@@ -189,10 +216,14 @@ def _identity(row: dict[str, Any]) -> object:
     return to_json({**row, "number": None})
 
 
-async def _charge(conn: AsyncConnection, batch: Batch) -> None:
+async def _charge(conn: AsyncConnection, batch: Batch, distinct: list[dict[str, Any]]) -> None:
     cost = max(batch.size, 1)
     if batch.actor is not None:
         await charge(conn, INTERACTIONS_OF_USER, str(batch.actor.user_id), cost)
+    else:
+        spoken_for = Counter(row["user_id"] for row in distinct if row["user_id"] is not None)
+        for user_id, count in spoken_for.items():
+            await charge(conn, INTERACTIONS_SPOKEN_FOR, str(user_id), count)
     await charge(conn, INTERACTIONS_FROM, network(batch.address), cost)
 
 

@@ -34,8 +34,7 @@ from eventlink.errors import (
     InvalidOptionError,
     NotFoundError,
 )
-from eventlink.recsys.gate import Activate
-from eventlink.recsys.options import TrainOptions
+from eventlink.recsys.options import Activate, TrainOptions
 
 log = structlog.get_logger()
 

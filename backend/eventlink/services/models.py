@@ -19,7 +19,6 @@ from eventlink.db.models import activate_model, lock_models, model_rows, stored_
 from eventlink.db.serving import Serving, forget_refreshed, serve_previous, serving
 from eventlink.errors import ConflictError, NotFoundError
 from eventlink.services.jobs import Retrain, enqueue_retrain
-from eventlink.services.training import stored_scorer
 
 log = structlog.get_logger()
 
@@ -53,8 +52,9 @@ class Switched:
     refreshed_rankings_deleted: int
     """Rankings of single users by other models, which are served no longer."""
     recompute_job_id: int | None
-    """The job that ranks everybody with this model, queued now or before; null if none is needed,
-    or ``TASK_QUEUE_ENABLED`` is off: then run ``eventlink recompute --skip-training``."""
+    """The job that ranks everybody with this model, queued now; or the one that was there before,
+    which competes with this model if it trains. Null if none is needed, or ``TASK_QUEUE_ENABLED``
+    is off: then run ``eventlink recompute --skip-training``."""
 
 
 def list_models(conn: Connection, limit: int) -> list[ModelSummary]:
@@ -131,6 +131,8 @@ def roll_back(conn: Connection, by: str, now: datetime) -> Switched:
 def _switch(
     conn: Connection, before: Serving, version: str, by: str, now: datetime, *, previous: bool
 ) -> Switched:
+    from eventlink.services.training import stored_scorer  # noqa: PLC0415 (a second of libraries)
+
     stored = stored_model(conn, version)
     if stored is None:
         raise NotFoundError(f"there is no model of version {version}; list them and choose one")

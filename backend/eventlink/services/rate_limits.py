@@ -22,6 +22,9 @@ class Limit:
 
 
 INTERACTIONS_OF_USER = Limit("interactions of user", 2_000, 50)
+INTERACTIONS_SPOKEN_FOR = Limit("interactions spoken for", 1_000, 2)
+"""Of a user, without a token: fifty pages of twenty events at once. A bucket of its own, so that
+whoever got hold of a request id cannot keep the user from being heard."""
 INTERACTIONS_FROM = Limit("interactions from", 100_000, 2_000)
 """From an address: a university behind one, at an act every five seconds for 10,000 people."""
 

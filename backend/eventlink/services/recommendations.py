@@ -30,7 +30,12 @@ log = structlog.get_logger()
 PATIENCE_FOR_CACHE = 0.5
 """Seconds; where somebody has the stored lists locked for longer, the heuristic answers."""
 NEVER = datetime(9999, 12, 31, tzinfo=UTC)
-ITEM = b'{"rank":%d,"score":%.6g,"source":"%b","reason":%b,"event":{"seats_left":%b,%b}'
+EXPLORED = "explored"
+"""The reason of an event that was drawn."""
+ITEM = (
+    b'{"rank":%d,"score":%.6g,"source":"%b","propensity":%.6g,"reason":%b,'
+    b'"event":{"seats_left":%b,%b}'
+)
 
 
 @dataclass(frozen=True)
@@ -95,8 +100,9 @@ async def recommend(pool: Pool, asked: Asked) -> Answer:
         items = list(reader.items)
         if len(items) < asked.limit:
             items += await _heuristic(conn, asked, [item.event_id for item in items])
+        drawn = await _drawn(conn, asked, reader)
         versions = [(item.event_id, item.version) for item in items]
-        return _write(asked, reader, items, await cards(conn, asked.now, versions))
+        return _write(asked, reader, items, drawn, await cards(conn, asked.now, versions))
 
     return await on_connection(pool, work)
 
@@ -150,22 +156,37 @@ def _first(found: list[tuple[Any, ...]]) -> tuple[Any, ...]:
     return found[0]
 
 
+async def _drawn(conn: AsyncConnection, asked: Asked, reader: Reader) -> dict[int, float]:
+    """Return the chances of the events that were drawn; asks only where there is one."""
+    if not any(item.reason == EXPLORED for item in reader.items):
+        return {}
+    values = {"user_id": Int8(asked.reader.user_id), "generated_at": reader.generated_at}
+    return dict(await rows(conn, served.DRAWN, values))
+
+
 async def _heuristic(conn: AsyncConnection, asked: Asked, but: list[int]) -> list[Item]:
     values = {**_reader(asked), "but": but, "limit": Int8(asked.limit - len(but))}
     found = await rows(conn, served.HEURISTIC, values)
     return [Item(Source.HEURISTIC, *row) for row in found]
 
 
-def _write(asked: Asked, reader: Reader, items: list[Item], cards: dict[int, Card]) -> Answer:
+def _write(
+    asked: Asked,
+    reader: Reader,
+    items: list[Item],
+    drawn: dict[int, float],
+    cards: dict[int, Card],
+) -> Answer:
     """Put the answer together from cards; an event erased meanwhile has none."""
     source = Source.CACHE if reader.items else Source.HEURISTIC
     language = spoken(reader.language, *asked.languages)
-    made = ShownList(source, reader.model_id or 0, asked.reader.user_id, asked.now)
+    generated_at = reader.generated_at or asked.now
+    made = ShownList(source, reader.model_id or 0, asked.reader.user_id, asked.now, generated_at)
     head = {
         "request_id": issue(made, settings().secret_key, asked.nonce),
         "source": source,
         "model_version": reader.model_version,
-        "generated_at": reader.generated_at or asked.now,
+        "generated_at": generated_at,
     }
     written: list[bytes] = []
     for item in items:
@@ -175,6 +196,7 @@ def _write(asked: Asked, reader: Reader, items: list[Item], cards: dict[int, Car
                 len(written) + 1,
                 item.score,
                 item.source.encode(),
+                drawn.get(item.event_id, 1.0),
                 card.reason(item.reason, language),
                 b"null" if item.seats_left is None else b"%d" % item.seats_left,
                 card.json,

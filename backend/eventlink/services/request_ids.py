@@ -2,9 +2,9 @@
 
 What does not live here: what is made of interactions that carry one (``services.interactions``).
 
-A request id says who made the list, for whom and when. It is readable to everybody and hides
-nothing; its signature (HMAC-SHA-256, RFC 2104, cut to 120 bits) keeps a user from claiming
-somebody else's list or another source.
+A request id says who made the list, for whom and when, and which ranking it was. It is readable to
+everybody and hides nothing; its signature (HMAC-SHA-256, RFC 2104, cut to 120 bits) keeps a user
+from claiming somebody else's list or another source.
 """
 
 import hmac
@@ -15,13 +15,15 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import cache
 
-LENGTH = 56
+LENGTH = 64
 """Characters of a request id."""
-NONCE_BYTES = 6
+NONCE_BYTES = 4
 LIFETIME = timedelta(days=7)
 """How long after a list was shown what it led to is still believed to belong to it."""
 
-_LAYOUT = struct.Struct(f">BQQI{NONCE_BYTES}s")
+# docs/api.md reads the user and the ranking's date out of it in SQL.
+_LAYOUT = struct.Struct(f">BQQIQ{NONCE_BYTES}s")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SIGNATURE_BYTES = 15
 _ALPHABET = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
 
@@ -46,6 +48,8 @@ class ShownList:
     user_id: int
     shown_at: datetime
     """Whole seconds."""
+    generated_at: datetime
+    """When the ranking was made; with the user it names what was drawn for it."""
 
 
 def issue(shown: ShownList, secret: str, nonce: bytes) -> str:
@@ -61,6 +65,7 @@ def issue(shown: ShownList, secret: str, nonce: bytes) -> str:
         shown.model_id,
         shown.user_id,
         int(shown.shown_at.timestamp()),
+        (shown.generated_at - _EPOCH) // timedelta(microseconds=1),
         nonce,
     )
     return urlsafe_b64encode(said + _signature(said, secret)).decode()
@@ -81,11 +86,12 @@ def read(request_id: str, secret: str, now: datetime) -> ShownList | None:
     said, signature = decoded[: _LAYOUT.size], decoded[_LAYOUT.size :]
     if not hmac.compare_digest(signature, _signature(said, secret)):
         return None
-    source, model_id, user_id, seconds, _ = _LAYOUT.unpack(said)
+    source, model_id, user_id, seconds, microseconds, _ = _LAYOUT.unpack(said)
     shown_at = datetime.fromtimestamp(seconds, UTC)
     if now - shown_at > LIFETIME:
         return None
-    return ShownList(_SOURCES[source], model_id, user_id, shown_at)
+    generated_at = _EPOCH + timedelta(microseconds=microseconds)
+    return ShownList(_SOURCES[source], model_id, user_id, shown_at, generated_at)
 
 
 def _signature(said: bytes, secret: str) -> bytes:

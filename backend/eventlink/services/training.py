@@ -16,10 +16,10 @@ from eventlink.recsys.dataset import DAY, Bools, Dataset, Floats
 from eventlink.recsys.evaluation import Fit, Outcome, evaluate, folds_before
 from eventlink.recsys.examples import Examples, replay
 from eventlink.recsys.features import NAMES, Forecast, forecast
-from eventlink.recsys.gate import Activate, Decision, decide
+from eventlink.recsys.gate import Decision, decide
 from eventlink.recsys.models import Model, PriorModel, fit_model, model_from_json
 from eventlink.recsys.models.contract import require_features
-from eventlink.recsys.options import TrainOptions
+from eventlink.recsys.options import Activate, TrainOptions
 from eventlink.recsys.progress import Report
 from eventlink.recsys.snapshot import Snapshot
 

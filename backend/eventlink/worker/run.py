@@ -10,6 +10,7 @@ import signal
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
 
 import structlog
 from procrastinate import App
@@ -21,6 +22,7 @@ from eventlink.db.jobs import RECOMPUTE, REFRESH_QUEUE, TRAINING_QUEUE
 from eventlink.errors import InvalidOptionError
 from eventlink.services.jobs import prune, rescue_jobs, sweep
 from eventlink.worker.handlers import Recompute, Refresh, boundary, register
+from eventlink.worker.pulse import beat
 from eventlink.worker.queue import OUTAGES, FencedManager, connector
 from eventlink.worker.timing import (
     CANCEL_EVERY,
@@ -41,7 +43,13 @@ STUCK = 1
 """Exit code of a worker that could not stop in time."""
 
 
-async def run(refresh: Refresh, recompute: Recompute, timing: Timing, schedule: str | None) -> None:
+async def run(
+    refresh: Refresh,
+    recompute: Recompute,
+    timing: Timing,
+    schedule: str | None,
+    pulse: Path | None = None,
+) -> None:
     """Run jobs until told to stop by SIGTERM or SIGINT; running ones are finished or given back.
 
     Args:
@@ -49,6 +57,7 @@ async def run(refresh: Refresh, recompute: Recompute, timing: Timing, schedule: 
         recompute: Handler of recomputes.
         timing: Of the heartbeat and what follows from it.
         schedule: When to queue a recompute, a cron line in UTC; None is never.
+        pulse: A file to touch at every heartbeat.
 
     Raises:
         InvalidOptionError: The schedule is not a cron line.
@@ -72,6 +81,8 @@ async def run(refresh: Refresh, recompute: Recompute, timing: Timing, schedule: 
             asyncio.create_task(_every(SWEEP_EVERY, sweep)),
             asyncio.create_task(_every(PRUNE_EVERY, lambda: prune(datetime.now(UTC)))),
         ]
+        if pulse is not None:
+            loops.append(asyncio.create_task(beat(pulse, timing.heartbeat)))
         log.info("worker started")
         stopping = asyncio.create_task(stop.wait())
         # All but the last only end by an error, which is raised again below.

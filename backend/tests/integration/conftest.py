@@ -20,6 +20,17 @@ from eventlink.recsys.simulation import SimulationOptions
 from eventlink.services.tokens import Claims, Kind, issue
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _server_first(server: str) -> None:
+    """Have ``DATABASE_URL`` name the tests' server before any test runs.
+
+    A thread that outlives a test which brings an address of its own asks for a connection once that
+    address is gone. Where none is left it would start the embedded server, which takes seconds, and
+    what it then keeps as the process's engine would be the next test's.
+    """
+    del server
+
+
 @pytest.fixture(autouse=True)
 def _usual_logs() -> Iterator[None]:
     """Undo what a command made of the logs: they would go to a stream that is closed by now."""

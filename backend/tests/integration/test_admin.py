@@ -365,6 +365,11 @@ def test_the_command_line_lists_activates_and_rolls_back(
     )
     code, told = run()
     assert [line.split()[:2] for line in told.splitlines()[1:]] == [["*", "a[b]:c"], ["b", "prior"]]
+    site.run(
+        'UPDATE recommender_models SET meta = meta || \'{"trained_at": "2026-03-01T03:04:05+02:00"}\''
+        " WHERE model_version = 'b'"
+    )
+    assert "2026-03-01 01:04" in run()[1]
     assert run("--activate", "b")[0] == 0
     assert active(site) == "b"
     assert run("--activate", "b", "--rollback")[0] == 2

@@ -30,6 +30,7 @@ OWN_UNSEEN = (401, 403, 404, 200, 200)
 
 # What nobody, a student, another organizer, the owner and an administrator are answered.
 ROUTES: dict[str, tuple[int, ...]] = {
+    "GET /": EVERYBODY,
     "GET /live": EVERYBODY,
     "GET /ready": EVERYBODY,
     "GET /metrics": EVERYBODY,  # there is no METRICS_TOKEN

@@ -137,6 +137,11 @@ BAD_ROWS = [
     ),
     (
         "interactions",
+        "user_id,event_id,occurred_at,interaction_type,source\n1,10,2024-02-03,view,guess\n",
+        'line 2, column source: "guess" is not one of cache, heuristic',
+    ),
+    (
+        "interactions",
         "user_id,event_id,occurred_at,interaction_type\n1,,2024-02-03,view\n",
         "line 2, column event_id: must not be empty, except for a search or filter",
     ),

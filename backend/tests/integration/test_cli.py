@@ -54,7 +54,17 @@ def complaint(printed: str) -> str:
         ("--top-n 0", 2, "--top-n must be at least 1, not 0"),
         ("--top-n -1", 2, "--top-n must be at least 1, not -1"),
         ("--top-n 1001", 2, "--top-n must be at most 1000"),
-        ("--top-n many", 2, "'--top-n'"),
+        (
+            "--top-n many",
+            2,
+            "error: --top-n must be a whole number, not 'many'; see: eventlink recompute",
+        ),
+        ("--lr fast", 2, "error: --lr must be a number, not 'fast'; see"),
+        (
+            "--activate soon",
+            2,
+            "--activate: 'soon' is not one of 'always', 'never', 'if-better'; see",
+        ),
         ("--folds -1", 2, "--folds must be 0 or above"),
         ("--seed -1", 2, "--seed must be 0 or above"),
         ("--epochs 0", 2, "--epochs must be at least 1"),
@@ -116,6 +126,68 @@ def test_a_site_with_too_little_gets_one_line_and_stays_as_it_is(
     assert run("recompute", "--as-of", AS_OF, *words.split()) == code
     complaint(capsys.readouterr().err)
     assert site.contents() == before
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("token me", "USER_ID must be a whole number, not 'me'; see: eventlink token --help"),
+        ("show 1 me", "USER_ID must be a whole number, not 'me'; see: eventlink show --help"),
+        (
+            "create-admin ana",
+            "'ana' is not an e-mail address: An email address must have an @-sign",
+        ),
+        ("modles", "No such command 'modles'. Did you mean 'models'?; see: eventlink --help"),
+        ("-- modles", "No such command 'modles'. Did you mean 'models'?; see: eventlink --help"),
+    ],
+)
+def test_a_wrong_word_is_told_in_our_words(
+    capsys: pytest.CaptureFixture[str], words: str, says: str
+) -> None:
+    assert run(*words.split()) == 2
+    assert complaint(capsys.readouterr().err) == f"eventlink: error: {says}"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("LOG_FORMAT", "xml", "must be 'auto', 'console' or 'json', not 'xml'"),
+        ("TASK_QUEUE_ENABLED", "2", "must be true or false, not '2'"),
+        ("WORKER_HEARTBEAT_SECONDS", "often", "must be a number, not 'often'"),
+        ("WORKER_HEARTBEAT_SECONDS", "0", "must be above 0, not '0'"),
+        (
+            "RECOMMENDATIONS_REALTIME_REFRESH_MIN_INTERVAL_SECONDS",
+            "-1",
+            "must be 0 or above, not '-1'",
+        ),
+    ],
+)
+def test_a_wrong_setting_is_told_by_its_name(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    value: str,
+    says: str,
+) -> None:
+    monkeypatch.setenv(name, value)
+    settings.cache_clear()
+    assert run("models") == 2
+    line = f"eventlink: error: the environment variable {name} {says}"
+    assert complaint(capsys.readouterr().err) == line
+
+
+@pytest.mark.parametrize("command", ["enqueue", "models", "token", "create-admin", "check-worker"])
+def test_a_small_command_loads_none_of_the_mathematics(command: str) -> None:
+    script = (
+        "import sys; from eventlink.cli import main\n"
+        f"try: main(['{command}', '--help'])\n"
+        "finally: print(sorted({'numpy', 'scipy', 'pyarrow', 'lightgbm'} & set(sys.modules)))"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", script], check=True, capture_output=True, text=True
+    )
+    assert said.stdout.splitlines()[0].startswith("Usage: eventlink")
+    assert said.stdout.splitlines()[-1] == "[]"
 
 
 @pytest.mark.parametrize("command", ["recompute", "evaluate", "migrate"])

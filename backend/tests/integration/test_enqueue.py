@@ -10,8 +10,7 @@ from integration.sites import Site
 from eventlink.cli import main
 from eventlink.config import PROJECT_ROOT
 from eventlink.errors import InvalidOptionError, MigrationsMissingError
-from eventlink.recsys.gate import Activate
-from eventlink.recsys.options import TrainOptions
+from eventlink.recsys.options import Activate, TrainOptions
 from eventlink.services.jobs import Retrain
 
 SCRIPT = PROJECT_ROOT / "backend" / "scripts" / "enqueue_scheduled_jobs.py"

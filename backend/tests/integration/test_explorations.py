@@ -2,19 +2,28 @@
 
 import json
 import re
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import psycopg
 import pytest
+from fastapi import Request
+from fastapi.testclient import TestClient
 from integration.sites import DAY, HOUR, NOON, Site, rank_at, recompute_at
 
 from eventlink.config import PROJECT_ROOT
-from eventlink.db import explorations
+from eventlink.db import explorations, served
 from eventlink.db.recommendations import generation_meta
 from eventlink.db.session import connection
 from eventlink.services import recompute as service
+from eventlink.web import requests
+
+SignIn = Callable[[int], dict[str, str]]
 
 DOCUMENT = PROJECT_ROOT / "docs" / "reranking.md"
+API = PROJECT_ROOT / "docs" / "api.md"
 DRAWN = """
 SELECT user_id, event_id, rank, propensity, generated_at, model_version
   FROM recommendation_explorations
@@ -43,13 +52,78 @@ def test_what_was_drawn_is_kept_with_its_chance(city: Site) -> None:
     assert {row[5] for row in rows} == {version}
 
 
-def test_a_ranking_s_chances_are_read_by_its_user_and_date(city: Site) -> None:
+def read(client: TestClient, headers: dict[str, str]) -> Any:
+    """Read a list at an hour after noon."""
+
+    async def asking(request: Request) -> requests.Asking:
+        return replace(await requests._asking(request), now=NOON + HOUR)
+
+    client.app.dependency_overrides[requests._asking] = asking  # type: ignore[attr-defined]
+    return client.get("/api/recommendations?limit=50", headers=headers).json()
+
+
+def test_a_list_tells_with_which_chance_its_events_were_drawn(
+    city: Site, client: TestClient, sign_in: SignIn
+) -> None:
     rank_at(explore_slots=2)
     user = city.run(DRAWN)[0][0]
-    with connection() as conn:
-        found = explorations.propensities(conn, user, NOON)
-        assert explorations.propensities(conn, user, NOON + HOUR) == {}
-    assert found == {row[1]: row[3] for row in city.run(DRAWN) if row[0] == user}
+    expected = {row[1]: row[3] for row in city.run(DRAWN) if row[0] == user}
+    items = read(client, sign_in(user))["items"]
+    assert len(items) > 10
+    for item in items:
+        chance = expected.pop(item["event"]["id"], 1)
+        assert item["propensity"] == pytest.approx(chance, rel=1e-5)
+        assert chance == 1 or item["reason"]["code"] == "explored"
+    assert expected == {}
+
+
+def test_a_refreshed_list_tells_its_own_chances(
+    city: Site, client: TestClient, sign_in: SignIn
+) -> None:
+    rank_at(explore_slots=2)
+    city.run("UPDATE recommendation_explorations SET propensity = 0.99")
+    rank_at(now=NOON + HOUR, user_id=1, explore_slots=2)
+    own = {row[1]: row[3] for row in city.run(DRAWN) if row[4] == NOON + HOUR}
+    items = read(client, sign_in(1))["items"]
+    told = {item["event"]["id"]: item["propensity"] for item in items if item["propensity"] < 1}
+    assert told == {event: pytest.approx(chance, rel=1e-5) for event, chance in own.items()}
+
+
+@pytest.mark.usefixtures("city")
+def test_without_exploration_nobody_asks_for_chances(
+    client: TestClient, sign_in: SignIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rank_at()
+    monkeypatch.setattr(served, "DRAWN", "no statement")
+    items = read(client, sign_in(1))["items"]
+    assert {item["propensity"] for item in items} == {1}
+
+
+def test_the_api_document_joins_what_was_done_to_what_was_drawn(
+    city: Site, client: TestClient, sign_in: SignIn
+) -> None:
+    rank_at(now=NOON - HOUR, explore_slots=2)
+    city.run("UPDATE recommendation_explorations SET propensity = 0.99")
+    rank_at(explore_slots=2)
+    user = city.run(DRAWN)[0][0]
+    answer = read(client, sign_in(user))
+    acts = [
+        {"type": "impression", "event_id": item["event"]["id"], "request_id": name}
+        for item in answer["items"]
+        for name in (answer["request_id"], "x" * 64, "of-another-system")
+    ]
+    for sent in (acts[:100], acts[100:]):
+        body = {"interactions": sent}
+        response = client.post("/api/analytics/interactions", json=body, headers=sign_in(user))
+        assert response.json()["accepted"] == len(sent)
+    [query] = re.findall(r"```sql\n(.*?)```", API.read_text(), re.DOTALL)
+    found = city.run(query)
+    drawn = [item for item in answer["items"] if item["propensity"] < 1]
+    assert {row[:3] for row in found} == {
+        ("impression", user, item["event"]["id"]) for item in drawn
+    }
+    assert len(found) == len(drawn) > 0
+    assert all(0 < row[4] < 0.99 for row in found)
 
 
 def test_every_night_draws_anew_and_a_night_repeats_itself(city: Site) -> None:

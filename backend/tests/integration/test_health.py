@@ -1,6 +1,7 @@
 """Probes: alive is not ready, and a database that hangs does not hang them."""
 
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,10 +18,18 @@ from eventlink.services.status import require_migration
 
 
 @pytest.fixture
-def silent() -> Iterator[int]:
-    """The port of a server that accepts connections and never says a word."""
+def silent(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """The port of a server that accepts connections and never says a word.
+
+    Whoever still waits for it at the end is waited for: once ``DATABASE_URL`` is the usual one, it
+    would ask that one next, whatever that is by then.
+    """
+    del monkeypatch  # undone after this
+    before = set(threading.enumerate())
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield int(server.getsockname()[1])
+    for thread in set(threading.enumerate()) - before:
+        thread.join(15)
 
 
 @pytest.fixture

@@ -294,7 +294,7 @@ def test_the_same_batch_sent_many_times_at_once_is_kept_once(town: Site, sender:
 
 
 def request_id(user_id: int, source: Source, model_id: int = 0, at: datetime = NOON) -> str:
-    return issue(ShownList(source, model_id, user_id, at), SECRET, b"nonce.")
+    return issue(ShownList(source, model_id, user_id, at, at), SECRET, b"once")
 
 
 def test_source_and_model_are_read_from_a_request_id_of_ours(town: Site, sender: Sender) -> None:
@@ -323,8 +323,99 @@ def test_source_and_model_are_read_from_a_request_id_of_ours(town: Site, sender:
 
 def test_a_list_of_another_user_cannot_be_claimed(town: Site, sender: Sender) -> None:
     click = CLICK | {"request_id": request_id(2, Source.CACHE)}
-    assert sender.code(1, click) == sender.code(None, click) == "foreign_request_id"
+    assert sender.code(1, click) == "foreign_request_id"
     assert stored(town) == []
+
+
+# Without a token, by the list's own request_id --------------------------------------------------
+
+
+def seen_on(user_id: int, at: datetime = NOON, **act: Any) -> dict[str, Any]:
+    """Return a click, or another act, on a list that a user was shown."""
+    return CLICK | {"request_id": request_id(user_id, Source.CACHE, at=at)} | act
+
+
+def test_a_page_without_a_token_tells_what_became_of_its_list(town: Site, sender: Sender) -> None:
+    acts = [
+        seen_on(1, type="impression", position=0),
+        seen_on(1, type="click"),
+        seen_on(1, type="view"),
+        seen_on(1, type="dwell", dwell_seconds=60),
+        seen_on(2),
+        CLICK,
+    ]
+    assert sender.send(None, *acts).accepted == len(acts)
+    users = [(1, "cache")] * 4 + [(2, "cache"), (None, None)]
+    assert stored(town, "user_id, source") == users
+    assert due(town) == []  # a ranking is not made anew on the word of whoever has the id
+
+
+@pytest.mark.parametrize("act", ["share", "search", "filter", "favorite", "register", "unregister"])
+def test_a_request_id_decides_nothing(town: Site, sender: Sender, act: str) -> None:
+    town.registration(1, 100)
+    town.add("favorite_events", {"user_id": 1, "event_id": 100})
+    assert sender.code(None, seen_on(1, type=act)) == "needs_token"
+    assert stored(town) == []
+
+
+@pytest.mark.usefixtures("town")
+def test_a_request_id_speaks_for_its_user_for_a_day(sender: Sender) -> None:
+    assert sender.code(None, seen_on(1, NOON - DAY)) is None
+    late = seen_on(1, NOON - DAY - timedelta(seconds=1))
+    assert sender.code(None, late) == "stale_request_id"
+    assert sender.code(1, late) is None
+
+
+def test_an_act_is_not_dated_before_its_list(town: Site, sender: Sender) -> None:
+    shown_at = NOON - HOUR
+    for at in (NOON - 3 * HOUR, NOON - MINUTE):
+        sender.send(None, seen_on(1, shown_at, occurred_at=at.isoformat()))
+    assert stored(town, "occurred_at") == [(shown_at,), (NOON - MINUTE,)]
+
+
+@pytest.mark.parametrize("secret", ["another deployment's secret, of 32 characters", ""])
+def test_what_we_did_not_sign_speaks_for_nobody(town: Site, sender: Sender, secret: str) -> None:
+    shown = ShownList(Source.CACHE, 0, 1, NOON, NOON)
+    ours = request_id(1, Source.CACHE)
+    forged = [issue(shown, secret, b"once"), ours[:-1] + ("A" if ours[-1] != "A" else "B")]
+    for one in forged:
+        assert sender.code(None, CLICK | {"request_id": one}) is None
+    assert stored(town, "user_id, source") == [(None, None)] * 2
+
+
+def test_a_replay_without_a_token_counts_once(town: Site, sender: Sender) -> None:
+    act = seen_on(1, client_id="c-1")
+    assert [sender.send(who, act).duplicates for who in (None, None, 1, None)] == [0, 1, 1, 1]
+    assert sender.code(None, seen_on(2, client_id="c-1")) == "client_id_taken"
+    assert sender.code(None, CLICK | {"client_id": "c-1"}) == "client_id_taken"
+    assert stored(town, "user_id") == [(1,)]
+
+
+def test_nobody_speaks_for_an_account_that_is_deactivated_or_erased(
+    town: Site, sender: Sender
+) -> None:
+    town.users(4, is_active=False)
+    answer = sender.send(None, seen_on(4), seen_on(999), seen_on(1))
+    assert [one.code for one in answer.refused] == ["stale_request_id"] * 2
+    assert stored(town, "user_id") == [(1,)]
+
+
+def test_an_organizer_s_request_id_shows_no_draft(town: Site, sender: Sender) -> None:
+    town.users(12, role="organizer")
+    town.event(200, status="draft", owner_id=12)
+    town.event(201, status="draft")
+    for act in (seen_on(12, event_id=200), seen_on(12, event_id=201), CLICK | {"event_id": 201}):
+        assert sender.code(None, act) == "unknown_event"
+
+
+@pytest.mark.usefixtures("town")
+def test_who_floods_with_a_request_id_does_not_silence_its_user(sender: Sender) -> None:
+    flood = [seen_on(1, client_id=f"f{number}") for number in range(100)]
+    content = json.dumps({"interactions": flood})
+    statuses = [sender.client.post(PATH, content=content).status_code for _ in range(11)]
+    assert statuses[-1] == 429
+    assert sender.code(1, seen_on(1)) is None
+    assert sender.code(None, seen_on(2)) is None
 
 
 # Batches ------------------------------------------------------------------------------------

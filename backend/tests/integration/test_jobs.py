@@ -14,8 +14,7 @@ from integration.sites import Site
 from eventlink.db.jobs import RECOMPUTE, REFRESH, WAKE_REFRESH, Enqueued, wake_refresh
 from eventlink.db.session import connection, transaction
 from eventlink.errors import ConflictError, InvalidOptionError, NotFoundError
-from eventlink.recsys.gate import Activate
-from eventlink.recsys.options import TrainOptions
+from eventlink.recsys.options import Activate, TrainOptions
 from eventlink.services import jobs
 from eventlink.services.jobs import Retrain
 

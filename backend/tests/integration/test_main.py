@@ -1,4 +1,5 @@
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 
 import pytest
 import structlog
@@ -19,6 +20,19 @@ def test_production_does_not_start_with_a_weak_secret(
     with pytest.raises(WeakSecretError, match="openssl rand"):
         create_app()
     settings.cache_clear()
+
+
+def test_who_only_knows_the_address_is_told_where_to_read_on(client: TestClient) -> None:
+    answer = client.get("/").json()
+    assert (answer["name"], answer["version"]) == ("Event Link", version("eventlink"))
+    assert client.get(answer["docs"]).headers["content-type"].startswith("text/html")
+    assert client.get(answer["openapi"]).json()["info"]["version"] == answer["version"]
+
+
+@pytest.mark.usefixtures("database")
+def test_behind_a_proxy_s_prefix_the_way_is_right_too(client: TestClient) -> None:
+    with TestClient(client.app, root_path="/events") as behind:
+        assert behind.get("/").json()["docs"] == "/events/docs"
 
 
 def test_an_unknown_path_is_not_found(

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from integration.sites import HOUR, NOON, Site, a_small_site, rank_at, recompute_at
 
-from eventlink.recsys.gate import Activate
-from eventlink.recsys.options import TrainOptions
+from eventlink.recsys.options import Activate, TrainOptions
 from eventlink.services.evaluate import evaluate_database
 
 WHOLE = {"folds": 3, "replay_days": 14}

@@ -3,11 +3,14 @@
 from typing import Any
 
 import pytest
-from integration.sites import Site, recompute_at
+from integration.sites import NOON, Site, recompute_at
 
-from eventlink.recsys.gate import Activate
+from eventlink.db.session import transaction
+from eventlink.errors import PublishRefusedError
 from eventlink.recsys.models import Model, PriorModel
-from eventlink.services import training
+from eventlink.recsys.options import Activate
+from eventlink.services import models, training
+from eventlink.services import recompute as recomputing
 from eventlink.services.training import NEW
 
 DAYS = {"folds": 6, "replay_days": 14}
@@ -89,6 +92,31 @@ def test_a_worse_model_is_refused_with_its_numbers(
     assert served_by(city) == {"good"}
     rows = city.run("SELECT meta -> 'gate' FROM recommender_models WHERE model_version = 'worse'")
     assert rows[0][0]["comparisons"][0]["interval"][1] < 0
+
+
+def test_a_retrain_that_a_model_activated_by_hand_overtook_competes_with_that_one(
+    city: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recompute_at(model_version="good", **DAYS)
+    monkeypatch.setattr(training, "fit_model", backwards)
+    recompute_at(model_version="bad", activate=Activate.ALWAYS, folds=0)
+    pretend_trained_long_ago(city)
+    with monkeypatch.context() as patch:
+        ranks = recomputing.build_generation
+
+        def activated_meanwhile(*arguments: Any) -> int:
+            with transaction() as conn:
+                models.activate(conn, "good", "ana", NOON)
+            return ranks(*arguments)
+
+        patch.setattr(recomputing, "build_generation", activated_meanwhile)
+        with pytest.raises(PublishRefusedError, match="run it again"):
+            recompute_at(model_version="next", **DAYS)
+    again = recompute_at(model_version="next", **DAYS)
+    assert not again.activated
+    assert again.decision.startswith("worse on all")
+    assert active_of(city) == "good"
+    assert served_by(city) == {"good"}
 
 
 @pytest.mark.usefixtures("city")

@@ -35,7 +35,7 @@ from eventlink.config import settings
 from eventlink.db import session
 from eventlink.db.jobs import WAKE_REFRESH, Job
 from eventlink.db.session import transaction
-from eventlink.errors import InvalidOptionError
+from eventlink.errors import InvalidOptionError, WorkerSilentError
 from eventlink.importers.simulation import simulate_into_database
 from eventlink.recsys.progress import silent
 from eventlink.recsys.simulation import SimulationOptions
@@ -43,6 +43,7 @@ from eventlink.services import jobs
 from eventlink.services.jobs import MOST_ATTEMPTS, Retrain
 from eventlink.services.refresh import Refresher
 from eventlink.worker.handlers import Recompute, Refresh, RefreshesDue
+from eventlink.worker.pulse import require_pulse
 from eventlink.worker.run import run
 from eventlink.worker.training import COMMAND
 
@@ -461,3 +462,22 @@ def test_a_schedule_queues_recomputes_without_cron(site: Site) -> None:
 def test_a_schedule_that_is_not_a_cron_line_is_an_error() -> None:
     with pytest.raises(InvalidOptionError, match="RECOMPUTE_SCHEDULE must be a cron line"):
         with_worker(lambda: None, schedule="every night")
+
+
+def test_a_worker_has_a_pulse_until_it_hangs(town: Site, start: Start) -> None:
+    del town
+    worker = start()
+
+    def is_alive() -> bool:
+        try:
+            require_pulse(worker.pulse, TIMING.patience, time.time())
+        except WorkerSilentError:
+            return False
+        return True
+
+    assert eventually(is_alive)
+    worker.signal(signal.SIGSTOP)
+    assert eventually(lambda: not is_alive())
+    worker.signal(signal.SIGCONT)
+    assert eventually(is_alive)
+    assert worker.stop(signal.SIGTERM) == 0

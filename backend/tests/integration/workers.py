@@ -92,6 +92,11 @@ class WorkerProcess:
         tasks = Path(f"/proc/{self.process.pid}/task")
         return [int(c) for task in tasks.iterdir() for c in (task / "children").read_text().split()]
 
+    @property
+    def pulse(self) -> Path:
+        """The file that it touches."""
+        return self.log.with_suffix(".pulse")
+
     def tells(self, words: str) -> bool:
         return words in self.log.read_text()
 
@@ -126,4 +131,4 @@ def _work(training: tuple[str, ...], log: Path) -> None:
     sys.stderr = log.open("w", buffering=1)
     os.dup2(sys.stderr.fileno(), 2)
     configure_logs("json")
-    asyncio.run(run(Refresh(Drain), Recompute(training), TIMING, None))
+    asyncio.run(run(Refresh(Drain), Recompute(training), TIMING, None, log.with_suffix(".pulse")))

@@ -14,7 +14,7 @@ import pytest
 import typer
 import yaml
 
-from eventlink.cli import app
+from eventlink.cli import program
 from eventlink.config import PROJECT_ROOT, Settings
 from eventlink.web.health import PATIENCE
 from eventlink.web.health import router as probes
@@ -33,7 +33,7 @@ PODS = [
 KUBERNETES = ("1.27", "1.30", kubernetes_validate.latest_version())
 """The oldest that has all that is used, one between, and the newest whose schemas are at hand."""
 ENVIRONMENT = {name.upper() for name in Settings.model_fields}
-COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+COMMANDS = typer.main.get_command(program()).commands  # type: ignore[attr-defined]
 
 
 def parses(words: list[str]) -> None:
@@ -154,6 +154,22 @@ def test_compose_starts_everything_in_order() -> None:
     assert after["backend"] == after["worker"] == {"postgres": healthy, "migrate": done}
     assert "pg_isready" in services["postgres"]["healthcheck"]["test"][1]
     assert services["migrate"]["restart"] == "no"
+
+
+def test_the_worker_s_probes_check_the_file_that_it_touches() -> None:
+    [worker] = [
+        spec["containers"][0] for _, spec in PODS if "worker" in spec["containers"][0]["command"]
+    ]
+    probe = worker["livenessProbe"]["exec"]["command"]
+    service = COMPOSE["services"]["worker"]
+    for command, check in (
+        (worker["command"], probe),
+        (service["command"], service["healthcheck"]["test"][1:]),
+    ):
+        parses(check)
+        pulse = command[command.index("--pulse") + 1]
+        assert check == ["eventlink", "check-worker", pulse]
+        assert pulse.startswith("/tmp/")  # noqa: S108 (the only folder that can be written to)
 
 
 def test_compose_keeps_the_database_and_publishes_only_to_this_machine() -> None:

@@ -8,7 +8,8 @@ import pytest
 import typer
 
 from eventlink import errors
-from eventlink.cli import app
+from eventlink.cli import COMMANDS as LISTED
+from eventlink.cli import program
 from eventlink.config import PROJECT_ROOT, Settings
 
 DOCS = [
@@ -16,7 +17,7 @@ DOCS = [
     PROJECT_ROOT / "CONTRIBUTING.md",
     *PROJECT_ROOT.glob("docs/*.md"),
 ]
-COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+COMMANDS = typer.main.get_command(program()).commands  # type: ignore[attr-defined]
 SCRIPTS = {
     "backend/scripts/recompute_recommendations_ml.py": "recompute",
     "backend/scripts/enqueue_scheduled_jobs.py": "enqueue",
@@ -77,6 +78,12 @@ def test_every_command_and_option_is_documented(command: str) -> None:
     told = set(re.findall(r"`(--[a-z0-9-]+)", section.group(1)))
     assert option_names(command) <= told
     assert {name for name in told if f"| `{name}" in section.group(1)} <= option_names(command)
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_the_list_of_commands_says_what_each_says_of_itself(command: str) -> None:
+    own = (COMMANDS[command].help or "").split("\n\n", maxsplit=1)[0]
+    assert " ".join(own.split()) == LISTED[command][1]
 
 
 def test_every_exit_code_is_documented_and_distinct() -> None:

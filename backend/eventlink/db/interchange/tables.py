@@ -204,16 +204,17 @@ _ACT = "user_id, event_id, occurred_at, interaction_type, position, request_id"
 # Grouping and not joining: to a group, two nulls are alike.
 _SAME_ACTS = f"""
 WITH acts AS (
-    SELECT number, NULL::bigint AS id, {_ACT}, dwell_seconds, meta
+    SELECT number, NULL::bigint AS id, {_ACT}, dwell_seconds, meta, source, model_version
       FROM incoming_interactions
      WHERE client_id IS NULL AND occurred_at IN (SELECT occurred_at FROM event_interactions)
      UNION ALL
-    SELECT NULL, id, {_ACT}, dwell_seconds, meta
+    SELECT NULL, id, {_ACT}, dwell_seconds, meta, source, model_version
       FROM event_interactions
      WHERE client_id IS NULL AND occurred_at IN (SELECT occurred_at FROM incoming_interactions)
 ), counted AS (
     SELECT *, row_number() OVER (PARTITION BY id IS NULL, {_ACT}
-                                 ORDER BY dwell_seconds, meta, number, id) AS n
+                                 ORDER BY dwell_seconds, meta, source, model_version,
+                                          number, id) AS n
       FROM acts
 ), pairs AS (
     SELECT max(number) AS number, max(id) AS id
@@ -226,14 +227,15 @@ INTERACTIONS = Table(
     target="event_interactions",
     view="""
 SELECT user_id, event_id, occurred_at, interaction_type, position, request_id, dwell_seconds,
-       meta, client_id, id AS same
+       meta, client_id, source, model_version, id AS same
   FROM event_interactions
 """,
     key=("same",),
     # By every column: rows that are alike in all may come in either order.
     order=(
         'occurred_at, user_id, event_id, interaction_type COLLATE "C", position,'
-        ' request_id COLLATE "C", dwell_seconds, meta, client_id COLLATE "C"'
+        ' request_id COLLATE "C", dwell_seconds, meta, client_id COLLATE "C",'
+        ' source COLLATE "C", model_version COLLATE "C"'
     ),
     named={"id": "s.same"},
     rest={
@@ -246,6 +248,8 @@ SELECT user_id, event_id, occurred_at, interaction_type, position, request_id, d
         "dwell_seconds": "s.dwell_seconds",
         "meta": "s.meta",
         "client_id": "s.client_id",
+        "source": "s.source",
+        "model_version": "s.model_version",
     },
     refers={"user_id": "users", "event_id": "events"},
     checks=(

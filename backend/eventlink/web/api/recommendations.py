@@ -69,6 +69,8 @@ class Recommendation:
     score: float
     """Comparable only with scores of the same source."""
     source: Source
+    propensity: float
+    """The chance with which the event was drawn for its place, where the list explores; else 1."""
     reason: Reason
     event: RecommendedEvent
 
