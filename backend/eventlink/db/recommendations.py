@@ -35,7 +35,6 @@ from eventlink.db.tables import (
 )
 from eventlink.errors import PublishRefusedError, RecomputeRunningError
 from eventlink.recsys.dataset import Ints
-from eventlink.recsys.matrices import Dense
 from eventlink.recsys.ranking import Rankings
 from eventlink.recsys.reasons import CODES
 
@@ -73,44 +72,6 @@ READERS = text(
     "   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
 )
 """Who has the rankings locked: everybody who plans a statement on them or runs it."""
-
-
-# All lists stand one after the other, in arrays that are converted once. Who is being erased is
-# left out, and not waited for.
-STORE_REFRESHED = text(
-    """
-    WITH given AS MATERIALIZED (
-        SELECT CAST(:event_ids AS bigint[]) AS event_ids, CAST(:scores AS real[]) AS scores,
-               CAST(:reasons AS text[]) AS reasons)
-    INSERT INTO recommendation_overlay AS old
-           (user_id, model_version, generated_at, event_ids, scores, reasons)
-    SELECT users.id, :model_version, :generated_at, given.event_ids[list.first : list.last],
-           given.scores[list.first : list.last], given.reasons[list.first : list.last]
-      FROM unnest(CAST(:users AS bigint[]), CAST(:first AS integer[]), CAST(:last AS integer[]))
-           AS list (user_id, first, last)
-      JOIN users ON users.id = list.user_id
-     CROSS JOIN given
-     ORDER BY users.id
-       FOR KEY SHARE OF users SKIP LOCKED
-        ON CONFLICT (user_id) DO UPDATE
-       SET model_version = excluded.model_version, generated_at = excluded.generated_at,
-           event_ids = excluded.event_ids, scores = excluded.scores, reasons = excluded.reasons
-     WHERE old.generated_at <= excluded.generated_at
-    """
-)
-
-
-LAST_SCORES = text(
-    """
-    SELECT array_agg(list.user_id),
-           array_agg(coalesce((coalesce(later.scores, list.scores))[:length], 0))
-      FROM recommendation_serving
-      JOIN recommendation_generations AS made USING (generation)
-      JOIN recommendation_lists AS list USING (generation)
-      LEFT JOIN recommendation_overlay AS later
-        ON later.user_id = list.user_id AND later.generated_at >= made.generated_at
-    """
-)
 
 
 @dataclass(frozen=True)
@@ -338,66 +299,11 @@ def generation_meta(conn: Connection) -> dict[str, Any]:
     return conn.execute(found).scalar_one_or_none() or {}
 
 
-def store_refreshed(
-    conn: Connection, model_version: str, generated_at: datetime, lists: Lists
-) -> None:
-    """Rewrite the rankings of a few users, over those of the serving generation.
-
-    Args:
-        conn: Inside a transaction.
-        model_version: What made the rankings.
-        generated_at: When what they know was read.
-        lists: The rankings.
-
-    Raises:
-        PublishRefusedError: A score is not a number.
-    """
-    require_finite(lists)
-    ranked = lists.rankings
-    shown = ranked.columns >= 0
-    last = np.cumsum(shown.sum(axis=1))
-    reasons = zip(
-        ranked.reasons[shown].tolist(), reason_arguments(lists)[shown].tolist(), strict=True
-    )
-    conn.execute(
-        STORE_REFRESHED,
-        {
-            "users": lists.keys.users[ranked.users].tolist(),
-            "first": (last - shown.sum(axis=1) + 1).tolist(),
-            "last": last.tolist(),
-            "event_ids": _literal(event_ids(lists)[shown].tolist()),
-            "scores": _literal(ranked.scores[shown].tolist()),
-            "reasons": _literal(CODES[code] + (f":{arg}" if arg else "") for code, arg in reasons),
-            "model_version": model_version,
-            "generated_at": generated_at,
-        },
-    )
-
-
-def _literal(values: Iterable[object]) -> str:
-    """Write an array as PostgreSQL reads it; the driver would look for quotes in each element."""
-    return f"{{{','.join(map(str, values))}}}"
-
-
 def served_since(conn: Connection) -> datetime | None:
     """Return when what the serving generation knows was read; None where there is none."""
     made, serving = RecommendationGeneration, RecommendationServing
     found = select(made.generated_at).join(serving, serving.generation == made.generation)
     return conn.execute(found).scalar_one_or_none()
-
-
-def last_scores(conn: Connection, length: int) -> tuple[Ids, Dense]:
-    """Return for everybody with a ranking the score at the last place.
-
-    Args:
-        conn: An open connection.
-        length: Number of places.
-
-    Returns:
-        Ids of users, and for each the score; 0 where the ranking is shorter.
-    """
-    users, scores = conn.execute(LAST_SCORES, {"length": length}).one()
-    return np.array(users or [], np.int64), np.array(scores or [], np.float32)
 
 
 def clean_up() -> None:

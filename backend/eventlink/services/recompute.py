@@ -23,6 +23,7 @@ from eventlink.db.models import (
     store_model,
     version_taken,
 )
+from eventlink.db.overlay import store_refreshed
 from eventlink.db.recommendations import (
     Lists,
     begin_generation,
@@ -32,7 +33,6 @@ from eventlink.db.recommendations import (
     generation_meta,
     recompute_lock,
     serve_generation,
-    store_refreshed,
 )
 from eventlink.db.serving import Serving, require_unchanged, serving
 from eventlink.db.session import connection, require_migrations

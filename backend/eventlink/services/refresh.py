@@ -15,8 +15,8 @@ import structlog
 
 from eventlink.db.explorations import explored, store_explorations
 from eventlink.db.models import hold_active
-from eventlink.db.overlay import enter_events
-from eventlink.db.recommendations import Lists, store_refreshed
+from eventlink.db.overlay import enter_events, store_refreshed
+from eventlink.db.recommendations import Lists
 from eventlink.db.refreshes import MOST_ATTEMPTS, Claim, claim_due, clear, commit_soon, fail, state
 from eventlink.db.session import transaction
 from eventlink.errors import EventLinkError, PublishRefusedError

@@ -11,7 +11,8 @@ from scipy.special import logit
 
 from eventlink.db.dataset import Keys, PersonsReader, load_dataset
 from eventlink.db.models import StoredModel, active_model
-from eventlink.db.recommendations import Lists, generation_meta, last_scores, served_since
+from eventlink.db.overlay import last_scores
+from eventlink.db.recommendations import Lists, generation_meta, served_since
 from eventlink.db.refreshes import State, state
 from eventlink.db.session import transaction
 from eventlink.recsys.dataset import Dataset

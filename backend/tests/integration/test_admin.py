@@ -13,7 +13,8 @@ from integration.sites import DAY, HOUR, NOON, Site, a_small_site, eventually, l
 from eventlink.cli import main
 from eventlink.config import settings
 from eventlink.db.models import StoredModel, hold_active, store_model
-from eventlink.db.recommendations import build_generation, serve_generation, store_refreshed
+from eventlink.db.overlay import store_refreshed
+from eventlink.db.recommendations import build_generation, serve_generation
 from eventlink.db.session import connection, transaction
 from eventlink.errors import ConflictError, ModelMismatchError, NotFoundError, PublishRefusedError
 from eventlink.recsys.models import PriorModel

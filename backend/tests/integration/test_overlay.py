@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from integration.sites import HOUR, NOON, Site, lists_of
 
-from eventlink.db.overlay import enter_events
-from eventlink.db.recommendations import build_generation, serve_generation, store_refreshed
+from eventlink.db.overlay import enter_events, store_refreshed
+from eventlink.db.recommendations import build_generation, serve_generation
 from eventlink.db.session import connection, transaction
 from eventlink.errors import PublishRefusedError
 

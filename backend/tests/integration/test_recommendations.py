@@ -17,13 +17,13 @@ from integration.sites import DAY, HOUR, NOON, Row, Site, eventually, lists_of
 
 from eventlink.db import recommendations
 from eventlink.db.binary_copy import HEADER, TRAILER, encode_lists
+from eventlink.db.overlay import store_refreshed
 from eventlink.db.recommendations import (
     Lists,
     build_generation,
     clean_up,
     recompute_lock,
     serve_generation,
-    store_refreshed,
 )
 from eventlink.db.session import connection, transaction
 from eventlink.errors import (

@@ -17,12 +17,8 @@ from pydantic import TypeAdapter
 from pydantic_core import from_json, to_json
 
 from eventlink.config import settings
-from eventlink.db.recommendations import (
-    build_generation,
-    clean_up,
-    serve_generation,
-    store_refreshed,
-)
+from eventlink.db.overlay import store_refreshed
+from eventlink.db.recommendations import build_generation, clean_up, serve_generation
 from eventlink.db.served import STORED
 from eventlink.db.session import connection, transaction
 from eventlink.recsys.reasons import CODES

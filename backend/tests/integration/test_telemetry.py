@@ -18,7 +18,8 @@ from structlog.testing import capture_logs
 
 from eventlink.config import settings
 from eventlink.db.models import StoredModel, store_model
-from eventlink.db.recommendations import build_generation, serve_generation, store_refreshed
+from eventlink.db.overlay import store_refreshed
+from eventlink.db.recommendations import build_generation, serve_generation
 from eventlink.db.session import connection, transaction
 from eventlink.main import create_app
 from eventlink.web import telemetry
