@@ -12,6 +12,7 @@ from eventlink.recsys.dataset import DAY, HOUR, Bools, Floats
 from eventlink.recsys.features.about import About, named
 from eventlink.recsys.features.timing import LONGEST
 from eventlink.recsys.matrices import count
+from eventlink.recsys.shrinkage import smoothed_shares
 from eventlink.recsys.snapshot import Groups, Snapshot
 
 WINDOWS = (1, 3, 6, 12, 24, 48, 72, 168, 336)
@@ -19,8 +20,6 @@ WINDOWS = (1, 3, 6, 12, 24, 48, 72, 168, 336)
 HALF_LIVES = (8, 24, 72)
 """Hours."""
 NEWCOMER_WINDOWS = (6, 24, 72)
-SMOOTHING = 4.0
-"""Registrations at the site's share of newcomers that every event's share starts from."""
 
 ABOUT = (
     About(
@@ -154,8 +153,7 @@ def _newcomers(demand: Demand) -> dict[str, Floats]:
         for hours in NEWCOMER_WINDOWS
     }
     new, everybody = demand.of_newcomers(), demand.of_columns()
-    site = new.sum() / max(everybody.sum(), 1.0)
-    found["event.newcomer_share"] = (new + SMOOTHING * site) / (everybody + SMOOTHING)
+    found["event.newcomer_share"] = smoothed_shares(new, everybody)
     return found
 
 

@@ -6,18 +6,17 @@ The same for every user. What does not live here: a user's own past with the org
 
 import numpy as np
 
-from eventlink.recsys.dataset import DAY, HOUR, Floats, Ints
+from eventlink.recsys.dataset import DAY, HOUR, Bools, Floats, Ints
 from eventlink.recsys.features.about import About, named
 from eventlink.recsys.features.demand import Demand
 from eventlink.recsys.features.timing import LONGEST
 from eventlink.recsys.matrices import count
+from eventlink.recsys.shrinkage import drawn, smoothed_shares, strength
 from eventlink.recsys.snapshot import Snapshot
 
 WINDOWS = (6, 24, 72, 168)
 """Hours."""
 SHARE_WINDOWS = (24, 72)
-SMOOTHING = 2.0
-"""Events at the site's mean that every organizer's mean starts from."""
 
 ABOUT = (
     About(
@@ -93,7 +92,7 @@ def _volume(s: Snapshot, demand: Demand) -> dict[str, Floats]:
         found[f"organizer.registrations_{hours}h"] = np.log1p(whole)
         if hours in SHARE_WINDOWS:
             own = demand.of_columns(hours)
-            found[f"event.share_of_organizer_{hours}h"] = (own + 0.1) / (whole + 1.0)
+            found[f"event.share_of_organizer_{hours}h"] = smoothed_shares(own, whole)
     return found
 
 
@@ -114,21 +113,31 @@ def _per_group(group: Ints, s: Snapshot, weight: Floats | None = None) -> Floats
 
 
 def _mean(s: Snapshot, demand: Demand) -> dict[str, Floats]:
-    organizers = s.organizers
-    held = _per_group(organizers.of_event, s)
-    mean = _smoothed(demand.of_groups(organizers), held)
-    usual = np.log1p(organizers.pick(mean))
+    taken = count(demand.log.event, s.data.n_events)
+    usual = np.log1p(_of_usual_event(s, taken, np.isfinite(s.data.events.created)))
     return {
         "organizer.mean_registrations": usual,
         "event.against_organizer_mean": np.log1p(demand.of_columns()) - usual,
     }
 
 
-def _smoothed(total: Floats, number: Floats) -> Floats:
-    """Means a group, drawn towards the mean of all groups."""
-    site = total.sum() / max(number.sum(), 1.0)
-    means: Floats = (total + SMOOTHING * site) / (number + SMOOTHING)
-    return means
+def _of_usual_event(s: Snapshot, taken: Floats, which: Bools) -> Floats:
+    """Average over each column's organizer's events, drawn towards the mean of all organizers'.
+
+    Args:
+        s: The instant.
+        taken: Registrations of every event of the Dataset.
+        which: The events that count.
+
+    Returns:
+        Shape (n_columns,); 0 without an organizer.
+    """
+    which = which & (s.organizers.of_event < s.organizers.size)
+    group, taken = s.organizers.of_event[which], taken[which]
+    total, number = _per_group(group, s, taken), _per_group(group, s)
+    site = taken.mean() if len(taken) else 0.0
+    weight = strength(total, number, site, taken.var() if len(taken) else 0.0)
+    return s.organizers.pick(drawn(total, number, site, weight))
 
 
 def _announcements(s: Snapshot) -> dict[str, Floats]:
@@ -148,11 +157,10 @@ def _announcements(s: Snapshot) -> dict[str, Floats]:
 def _first_day(s: Snapshot, demand: Demand) -> dict[str, Floats]:
     """Registrations in the first 24 h of the organizer's events that are past that age."""
     created, log = s.data.events.created, demand.log
-    group = s.organizers.of_event
     grown = np.isfinite(created) & (created + DAY <= s.as_of)
     early = grown[log.event] & (log.at < created[log.event] + DAY)
-    taken, held = _per_group(group[log.event[early]], s), _per_group(group[grown], s)
-    expected = np.log1p(s.organizers.pick(_smoothed(taken, held)))
+    taken = count(log.event[early], s.data.n_events)
+    expected = np.log1p(_of_usual_event(s, taken, grown))
     age = np.maximum(s.as_of - created[s.columns], 0)
     return {
         "organizer.first_day": expected,

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from scipy.spatial import KDTree
 
-from eventlink.recsys.dataset import Floats, Ints
+from eventlink.recsys.dataset import Ints
 from eventlink.recsys.features.about import About, Sheet, named
 from eventlink.recsys.features.demand import Demand
 from eventlink.recsys.geography import (
@@ -21,12 +21,13 @@ from eventlink.recsys.geography import (
 )
 from eventlink.recsys.matrices import Dense, Matrix, count, sum_into
 from eventlink.recsys.persons import Persons
+from eventlink.recsys.shrinkage import drawn, strength
 from eventlink.recsys.snapshot import Pairs, Snapshot
 
 KERNEL_WIDTHS = (1.5, 6.0, 25.0)
 """Kilometres."""
-SMOOTHING = 4.0
-"""Registrants at the base rate that every estimate starts from."""
+SAMPLE_CELLS = 64
+"""Neighbourhoods that tell how far a kernel's estimates are to be smoothed."""
 NEAR_STEPS = (2, 5, 10, 20, 50)
 """Kilometres."""
 
@@ -104,14 +105,28 @@ class Place:
         has = np.isfinite(s.journeys)
         group = organizers.of_event[s.data.registrations.event[has]]
         total = count(group, organizers.size + 1, s.journeys[has])
-        mean = _mean(total, count(group, organizers.size + 1), self.site, SMOOTHING)
+        number = count(group, organizers.size + 1)
+        weight = strength(total[:-1], number[:-1], self.site, self._variance)
+        mean = drawn(total, number, self.site, weight)
         mean[-1] = self.site  # no organizer
         return mean[organizers.of_column].astype(np.float32)
 
     def _own_usual(self, who: Persons, users: Ints) -> Dense:
         """For each user, the mean log km of the registrations."""
         total, number = who.travelled
-        return _mean(total[users], number[users], self.site, 1.0).astype(np.float32)
+        mean = drawn(total[users], number[users], self.site, self._own_strength)
+        return mean.astype(np.float32)
+
+    @cached_property
+    def _own_strength(self) -> float:
+        return strength(*self.s.travelled, self.site, self._variance)
+
+    @cached_property
+    def _variance(self) -> float:
+        """Of the log km of a registration."""
+        journeys = self.s.journeys
+        has = np.isfinite(journeys)
+        return float(journeys[has].var()) if has.any() else 0.0
 
     @cached_property
     def crowds(self) -> dict[str, tuple["Crowd", Ints | None]]:
@@ -195,16 +210,37 @@ class Place:
         sheet["place.rank"] = p.of_both(self._log_ranks(home), kin=kin) * known
         km = distances(home, centre)
         for width in KERNEL_WIDTHS:
-            kernel = np.exp(np.float32(-0.5) * (km / np.float32(width)) ** 2)
-            base = (kernel * self.everybody).sum(axis=1) / max(float(self.everybody.sum()), 1.0)
+            kernel = _kernel(km, width)
+            base = self._of_everybody(kernel)
             for name, (crowd, group) in self.crowds.items():
-                lift = crowd.lift(kernel, base)
+                lift = crowd.lift(kernel, base, self.strengths[name, width])
                 lift[np.isnan(home[:, 0])] = 0
                 out = sheet[f"place.{name}_kernel_{width:g}km"]
                 if group is None:
                     p.of_both(lift, out, kin)
                 else:
                     p.of_groups(np.pad(lift, ((0, 0), (0, 1))), group, out, kin)
+
+    def _of_everybody(self, nearness: Dense) -> Dense:
+        """Average over all registrants, shape (n,), what the cells they live in have."""
+        mean: Dense = (nearness * self.everybody).sum(axis=1)
+        mean /= max(float(self.everybody.sum()), 1.0)
+        return mean
+
+    @cached_property
+    def strengths(self) -> dict[tuple[str, float], float]:
+        """How far lifts are smoothed, by name of crowd and kernel width."""
+        centre = self.cells.centre
+        km = distances(centre[:: -(-len(centre) // SAMPLE_CELLS) or 1], centre)
+        found = {}
+        for width in KERNEL_WIDTHS:
+            kernel = _kernel(km, width)
+            base = self._of_everybody(kernel)
+            variance = self._of_everybody(kernel**2) - base**2
+            for name, (crowd, _) in self.crowds.items():
+                near = crowd.near(kernel)
+                found[name, width] = strength(near, crowd.total, base[:, None], variance[:, None])
+        return found
 
     def _log_ranks(self, home: Dense) -> Dense:
         """Rank all columns by distance from homes, ties by column; log, shape (n, n_columns)."""
@@ -236,23 +272,28 @@ class Crowd:
         """Registrants of each thing with a home."""
         return np.asarray(self.counts.sum(axis=1), np.float32)
 
-    def lift(self, kernel: Dense, base: Dense) -> Dense:
+    def near(self, kernel: Dense) -> Dense:
+        """Sum registrants by nearness to neighbourhoods, shape (n, number of things)."""
+        near: Dense = (self.counts @ kernel.T).T
+        return near
+
+    def lift(self, kernel: Dense, base: Dense, weight: float) -> Dense:
         """Log of how over-represented neighbourhoods are among each thing's registrants.
 
         Args:
             kernel: Nearness of cells to the neighbourhoods, shape (n, number of cells).
             base: Each neighbourhood's share of all registrants, shape (n,).
+            weight: Registrants at that share that every estimate starts from.
 
         Returns:
             Shape (n, number of things).
         """
-        near = (self.counts @ kernel.T).T
-        base = base[:, None]
-        share = (near + SMOOTHING * base) / (self.total + SMOOTHING)
+        base, some = base[:, None], np.float32(weight)
+        share = (self.near(kernel) + some * base) / (self.total + some)
         lift: Dense = np.log(share / np.maximum(base, np.float32(1e-9)) + np.float32(1e-3))
         return lift
 
 
-def _mean(total: Floats, number: Floats, prior: float, weight: float) -> Floats:
-    """Means of sums, drawn towards a prior that weighs as much as some of what was summed."""
-    return (total + weight * prior) / (number + weight)
+def _kernel(km: Dense, width: float) -> Dense:
+    kernel: Dense = np.exp(np.float32(-0.5) * (km / np.float32(width)) ** 2)
+    return kernel

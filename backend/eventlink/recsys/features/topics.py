@@ -3,6 +3,8 @@
 What does not live here: particular organizers and events (``affinity``).
 """
 
+from functools import cached_property
+
 import numpy as np
 
 from eventlink.recsys.features.about import About, Sheet
@@ -10,10 +12,13 @@ from eventlink.recsys.features.affinity import log1p
 from eventlink.recsys.features.timing import local_hour_of_week
 from eventlink.recsys.matrices import Matrix, row_sums, scale_columns, scale_rows
 from eventlink.recsys.persons import Persons
+from eventlink.recsys.shrinkage import strength
 from eventlink.recsys.snapshot import Groups, Pairs, Snapshot
 
 SLOT_HOURS = 3
 SLOTS = 7 * 24 // SLOT_HOURS
+SAMPLE_USERS = 4096
+"""Users who tell how far shares are to be smoothed."""
 
 ABOUT = (
     About(
@@ -63,6 +68,11 @@ class Topics:
         slot = local_hour_of_week(events.start, events.lon) // SLOT_HOURS
         self.slots = s.groups(np.where(known, slot, -1).astype(np.int32), SLOTS)
 
+    @cached_property
+    def strengths(self) -> tuple[float, float]:
+        """How far a user's shares of categories and of hours of the week are smoothed."""
+        return _strength(self.s, self.categories), _strength(self.s, self.slots)
+
     def fill(self, sheet: Sheet, p: Pairs, who: Persons) -> None:
         """Write the features of pairs.
 
@@ -82,15 +92,26 @@ class Topics:
         log1p(tables["tags.intent"])
         for name, table in tables.items():
             p.of_sparse(table, sheet[name])
+        one_kind, one_slot = self.strengths
         wanted = log1p(who.wanted_categories[p.users] @ self.categories.to_groups)
         shares = {
-            "category.share": (_shares(attended, self.categories), self.categories),
-            "category.engaged": (_shares(engagement, self.categories), self.categories),
+            "category.share": (_shares(attended, self.categories, one_kind), self.categories),
+            "category.engaged": (_shares(engagement, self.categories, one_kind), self.categories),
             "category.intent": (wanted, self.categories),
-            "habits.slot": (_shares(attended, self.slots), self.slots),
+            "habits.slot": (_shares(attended, self.slots, one_slot), self.slots),
         }
         for name, (share, groups) in shares.items():
             p.of_sparse(share, sheet[name], groups)
+
+
+def _strength(s: Snapshot, groups: Groups) -> float:
+    """Estimate what the site's shares weigh against those of a user's own registrations."""
+    several = np.flatnonzero(s.history > 1)
+    some = several[:: -(-len(several) // SAMPLE_USERS) or 1]
+    own = (s.registered[some] @ groups.members).toarray()
+    number = s.history[some][:, None].astype(np.float32)
+    site = own.sum(axis=0) / max(float(number.sum()), 1.0)
+    return strength(own, number, site, site * (1 - site))
 
 
 def _unit_rows(matrix: Matrix) -> Matrix:
@@ -98,6 +119,11 @@ def _unit_rows(matrix: Matrix) -> Matrix:
     return scale_rows(matrix, np.divide(1, norm, out=np.zeros_like(norm), where=norm > 0))
 
 
-def _shares(acts: Matrix, groups: Groups) -> Matrix:
-    """Each group's share of a user's acts, smoothed towards nothing by one act."""
-    return scale_rows(acts @ groups.members, np.float32(1) / (row_sums(acts) + np.float32(1)))
+def _shares(acts: Matrix, groups: Groups, weight: float) -> Matrix:
+    """Each group's share of a user's acts, smoothed by a ``shrinkage.strength``.
+
+    Smoothing would add the site's share, times what is the same for all of a user's candidates.
+    That part tells nothing of the user and is left out, so that what is 0 need not be stored.
+    """
+    factor = np.float32(1) / (row_sums(acts) + np.float32(weight))
+    return scale_rows(acts @ groups.members, factor)
