@@ -27,6 +27,8 @@ from eventlink.recsys.progress import Report, silent
 ROUNDS = 150
 HARDEST = 30
 """Candidates of a group that the trees learn from: those the linear model ranks first."""
+LONGER_MEMORY = 2.0
+"""Times as long as in the linear model is an example's half-life. Measured, not derived."""
 PARAMETERS = {
     "learning_rate": 0.1,
     "num_leaves": 7,
@@ -82,7 +84,7 @@ class LinearWithTrees:
         self.feature_names_ = self.linear_.feature_names_
         margin = self.linear_.margin(examples.x)
         biased = margin + np.float32(self.linear_.position_) * examples.position
-        weight = importance(examples, options.half_life_days)
+        weight = importance(examples, LONGER_MEMORY * options.half_life_days)
         self.booster_ = _boost(examples, biased, weight)
         report("fitting", 1.0)
         margin = margin + self._corrections(examples.x)
