@@ -31,11 +31,11 @@ COMMANDS = {
     "worker": ("worker", "Run the queued jobs, until interrupted."),
     "check-worker": (
         "check_worker",
-        "Tell whether a worker of this machine is alive; for probes.",
+        "Tell whether this machine's worker is alive.",
     ),
     "enqueue": ("enqueue", "Queue a recompute, unless one is queued or running."),
     "models": ("models", "List the stored models, or make another one serve."),
-    "create-admin": ("create_admin", "Make an administrator, or make one of an existing account."),
+    "create-admin": ("create_admin", "Make an administrator, also of an existing account."),
     "token": ("token", "Print an access token of a user, to try the HTTP API with."),
     "database": ("database", "Run the embedded PostgreSQL and print its address."),
 }

@@ -14,7 +14,7 @@ from eventlink.worker.timing import Timing
 def check_worker(
     pulse: Annotated[Path, typer.Argument(metavar="FILE", help="The --pulse of the worker.")],
 ) -> None:
-    """Tell whether a worker of this machine is alive; for probes.
+    """Tell whether this machine's worker is alive.
 
     It is if its event loop touched the file within three heartbeats. The
     database is not asked.

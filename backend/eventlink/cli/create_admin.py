@@ -19,7 +19,7 @@ def create_admin(
         str | None, typer.Option(help="The full name.", show_default="the one it has")
     ] = None,
 ) -> None:
-    """Make an administrator, or make one of an existing account.
+    """Make an administrator, also of an existing account.
 
     The password is asked for, or read as a line from standard input
     where that is no terminal. An existing account gets it as its new

@@ -379,7 +379,10 @@ def test_an_account_becomes_an_administrator_with_a_new_password(
 
 @pytest.mark.parametrize(
     ("password", "email", "says"),
-    [("short", ANA["email"], "at least 8"), (ANA["password"], "nobody", "'nobody' cannot")],
+    [
+        ("short", ANA["email"], "at least 8"),
+        (ANA["password"], "nobody", "'nobody' is not an e-mail address"),
+    ],
 )
 def test_a_bad_address_or_password_makes_no_administrator(
     password: str,
