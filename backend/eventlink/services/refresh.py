@@ -80,10 +80,15 @@ class Refresher:
         if not self._entering or warm.state.model_version is None:
             return 0
         lists = self._entering[-1]
-        with transaction() as conn:
-            commit_soon(conn)
-            if hold_active(conn, warm.state.model_version):
-                enter_events(conn, warm.state.model_version, lists, warm.top_n)
+        try:
+            with transaction() as conn:
+                commit_soon(conn)
+                if hold_active(conn, warm.state.model_version):
+                    enter_events(conn, warm.state.model_version, lists, warm.top_n)
+        except PublishRefusedError as error:  # would be refused again
+            log.warning(
+                "new events were refused", users=len(lists.rankings.users), error=str(error)
+            )
         del self._entering[-1]
         return len(lists.rankings.users)
 

@@ -10,7 +10,7 @@ from integration.sites import DAY, NOON, Site, a_small_site, eventually, rank_at
 
 from eventlink.db.refreshes import LEASE_SECONDS, MOST_ATTEMPTS, claim_due, mark_for_refresh
 from eventlink.db.session import transaction
-from eventlink.errors import DatabaseUnreachableError
+from eventlink.errors import DatabaseUnreachableError, PublishRefusedError
 from eventlink.services import refresh, warm
 from eventlink.services.refresh import Refresher
 
@@ -376,6 +376,23 @@ def test_a_new_event_reaches_those_whom_nobody_marked(small: Site) -> None:
         return all(102 in small.events_of(user) for user in (1, 2, 3))
 
     assert eventually(reached)
+
+
+def test_a_new_event_that_is_refused_holds_up_nobody(
+    small: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PublishRefusedError("a score is not a finite number")
+
+    monkeypatch.setattr(refresh, "enter_events", refuse)
+    small.event(102, created_at=NOON + SECOND)
+    refresher = Refresher()
+    assert refresher.refresh_due(LATER) > 0
+    assert refresher.refresh_due(LATER) == 0
+    mark(1)
+    drain(refresher)
+    assert 102 in small.events_of(1)
+    assert 102 not in small.events_of(2)
 
 
 def test_an_event_that_came_while_no_worker_ran_reaches_everybody(small: Site) -> None:
