@@ -68,7 +68,7 @@ def write(folder: Path) -> None:
                 for row in runs
             ],
         ),
-        "![Seconds of each phase](../../docs/plots/recompute.svg)\n",
+        "![Share of the time that each phase takes](../../docs/plots/recompute.svg)\n",
         "## Floors\n",
         "The bare operations on the same machine in the same run:\n",
         *(f"- `{name}`, {meaning};" for name, meaning in FLOORS.items()),
