@@ -231,6 +231,9 @@ def _features(features: Features, user: Ints, column: Ints) -> Dense:
 
 def _concatenate(days: list[Examples]) -> Examples:
     """Put examples together; their groups stay apart."""
+    days = [day for day in days if len(day)] or days[:1]
+    if len(days) == 1:  # nothing to copy
+        return days[0]
     offsets = np.cumsum([0, *(int(day.group.max(initial=-1)) + 1 for day in days)])
     groups = [day.group + offset for day, offset in zip(days, offsets, strict=False)]
     joined = {

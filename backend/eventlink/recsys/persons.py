@@ -3,6 +3,7 @@
 What does not live here: what all people's acts say of an event (``recsys.snapshot``, the crowd).
 """
 
+from dataclasses import dataclass, fields
 from functools import cached_property
 
 import numpy as np
@@ -24,6 +25,25 @@ NO_SHOW_WEIGHT = 0.25
 """What a registration is worth whose user did not come."""
 
 
+@dataclass(frozen=True)
+class Rows:
+    """What some of the ``Persons`` did, in the order they were asked for; not to be changed."""
+
+    registered: Matrix
+    attended: Matrix
+    attended_lately: Matrix
+    attended_yesterday: Matrix
+    refusals: Matrix
+    favorites: Matrix
+    engagement: Matrix
+    skips: Matrix
+    follows: Matrix
+    interests: Matrix
+    wanted_tags: Matrix
+    wanted_categories: Matrix
+    history: Ints
+
+
 class Persons:
     """What was known of some people at an instant, a row each.
 
@@ -39,6 +59,13 @@ class Persons:
     def __init__(self, data: Dataset, as_of: float) -> None:
         self.data = data
         self.as_of = as_of
+
+    def rows(self, users: Ints) -> Rows:
+        """Take the rows of some users, once for all that reads them."""
+        found = {f.name: getattr(self, f.name) for f in fields(Rows)}
+        if not np.array_equal(users, np.arange(self.data.n_users)):  # else these are all
+            found = {name: values[users] for name, values in found.items()}
+        return Rows(**found)
 
     # Registrations --------------------------------------------------------------------------
 

@@ -5,12 +5,14 @@ What does not live here: ids (``db.recommendations``) and re-ranking rules.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+from scipy.special import expit
 
 from eventlink.recsys.candidates import Candidates
 from eventlink.recsys.dataset import Bools, Floats, Ints
-from eventlink.recsys.features import NAMES, Features
+from eventlink.recsys.features import EVENTS, PAIRS, Features
 from eventlink.recsys.matrices import Dense
 from eventlink.recsys.models import Model
 from eventlink.recsys.parallel import in_processes
@@ -18,6 +20,7 @@ from eventlink.recsys.persons import Persons
 from eventlink.recsys.progress import Report, silent
 from eventlink.recsys.reasons import EXPLORED, Explainer
 from eventlink.recsys.reranking import Reranker
+from eventlink.recsys.scoring import Scoring
 from eventlink.recsys.selection import best_first
 from eventlink.recsys.snapshot import Pairs, Snapshot
 
@@ -69,6 +72,7 @@ class Ranker:
         self.snapshot = snapshot
         self.features = features
         self.model = model
+        self.scoring = Scoring(features, model)
         self.candidates = Candidates(snapshot, features, model, users, rng)
         self.explainer = Explainer(self.snapshot)
 
@@ -88,8 +92,7 @@ class Ranker:
             users: Distinct indices of users of ``persons``; a few hundred at a time.
             top_n: Length of the lists.
             persons: Everybody of the snapshot if None.
-            room: Memory for the features, shape (at least the number of candidates, number of
-                features); fresh memory costs more.
+            room: Memory for the features, as ``room`` makes it; fresh memory costs more.
             only: Places of the events to rank, by scores alone; the candidates, and by the rules,
                 if None.
         """
@@ -100,8 +103,8 @@ class Ranker:
             chosen = self.candidates.of(who, users, banned)
         else:
             chosen = np.tile(np.sort(only), (len(users), 1))
-        x = self.features.matrix(Pairs.chosen(users, chosen, s.n_columns), room, who)
-        scores = self.model.score(x).reshape(chosen.shape)
+        margins, x = self.scoring.margins(Pairs.chosen(users, chosen, s.n_columns), who, room)
+        scores: Dense = expit(margins).reshape(chosen.shape)
         scores[np.isnan(scores)] = np.inf  # to the top, where publishing sees and refuses it
         scores[np.take_along_axis(banned, chosen, axis=1)] = -1.0
         propensities = None
@@ -127,10 +130,17 @@ class Ranker:
         )
 
     def _reasons(self, who: Persons, users: Ints, columns: Ints, x: Dense) -> tuple[Ints, Ints]:
-        codes = self.explainer.codes(x, self.model.outline(x))
-        user = np.repeat(users, columns.shape[1])
-        arguments = self.explainer.arguments(codes, who, user, columns.ravel(), x)
+        user, column = np.repeat(users, columns.shape[1]), columns.ravel()
+        outline = self.model.outline(x, PAIRS)
+        codes = self.explainer.codes(x, outline, self._said_of_events[column])
+        arguments = self.explainer.arguments(codes, who, user, column, x)
         return codes.reshape(columns.shape), arguments.reshape(columns.shape)
+
+    @cached_property
+    def _said_of_events(self) -> Dense:
+        """What each column itself says for each reason."""
+        x = self.features.of_events
+        return self.explainer.of_events(x, self.model.outline(x, EVENTS))
 
     def rank_all(self, users: Ints, top_n: int, report: Report = silent) -> Iterator[Rankings]:
         """Rank many users on all cores, a block at a time.
@@ -174,8 +184,7 @@ class Ranker:
         Args:
             n_users: How many will be ranked.
         """
-        n_pairs = min(USERS_A_BLOCK, n_users) * self.candidates.size
-        return np.empty((len(NAMES), n_pairs), np.float32).T
+        return self.scoring.room(min(USERS_A_BLOCK, n_users) * self.candidates.size)
 
 
 def by_score(scores: Floats | Dense, banned: Bools, top_n: int) -> Ints:

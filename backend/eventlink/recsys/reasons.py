@@ -14,7 +14,7 @@ import numpy as np
 from scipy import sparse
 
 from eventlink.recsys.dataset import Ints
-from eventlink.recsys.features import NAMES
+from eventlink.recsys.features import EVENTS, NAMES, PAIRS
 from eventlink.recsys.matrices import Dense, Matrix
 from eventlink.recsys.persons import Persons
 from eventlink.recsys.snapshot import Snapshot
@@ -167,20 +167,37 @@ class Explainer:
         )
         self.condition = [NAMES.index(r.when) if r.when else -1 for r in REASONS]
 
-    def codes(self, x: Dense, contributions: Dense) -> Ints:
+    def of_events(self, x: Dense, contributions: Dense) -> Dense:
+        """Add up for each reason what features say that are the same for every user.
+
+        Args:
+            x: Features of events, shape (n, number of ``features.EVENTS``).
+            contributions: The model's, of the same shape.
+
+        Returns:
+            Shape (n, number of reasons); ``-inf`` for what must not be said of the event.
+        """
+        return self._total(x, contributions, EVENTS)
+
+    def _total(self, x: Dense, contributions: Dense, part: slice) -> Dense:
+        total: Dense = contributions @ self.speaks_for[part]
+        for number, feature in enumerate(self.condition):
+            if part.start <= feature < part.stop:
+                total[x[:, feature - part.start] <= 0, number] = -np.inf
+        return total
+
+    def codes(self, x: Dense, contributions: Dense, of_events: Dense) -> Ints:
         """Choose for each pair the reason whose features contribute most, of those that hold.
 
         Args:
-            x: Features, shape (n, k).
-            contributions: The model's, shape (n, k).
+            x: Features of pairs, shape (n, number of ``features.PAIRS``).
+            contributions: The model's, of the same shape.
+            of_events: Of the pairs' events, shape (n, number of reasons).
 
         Returns:
             Indices into ``REASONS``, shape (n,).
         """
-        total = contributions @ self.speaks_for
-        for number, feature in enumerate(self.condition):
-            if feature >= 0:
-                total[x[:, feature] <= 0, number] = -np.inf
+        total = of_events + self._total(x, contributions, PAIRS)
         total[:, :-1][total[:, :-1] <= 0] = -np.inf
         total[:, -1] = np.maximum(total[:, -1], 0)
         chosen: Ints = total.argmax(axis=1).astype(np.int32)
@@ -194,14 +211,14 @@ class Explainer:
             who: Whose likes.
             user: Indices of users of these, shape (n,).
             column: Places in ``Snapshot.columns``, shape (n,).
-            x: Features, shape (n, k).
+            x: Features of pairs, shape (n, number of ``features.PAIRS``).
 
         Returns:
             A tag's index for ``interest_tag``, whole kilometres for ``nearby``, else -1.
         """
         found = np.full(len(codes), -1, np.int32)
         near = codes == CODES.index("nearby")
-        km = np.expm1(x[near, NAMES.index("place.distance")])
+        km = np.expm1(x[near, NAMES[PAIRS].index("place.distance")])
         found[near] = np.maximum(np.round(km), 1)
         liked = np.flatnonzero(codes == CODES.index("interest_tag"))
         found[liked] = self._shared_tag(who, user[liked], column[liked])

@@ -23,7 +23,15 @@ from eventlink.recsys.dataset import (
     Users,
     UserTags,
 )
-from eventlink.recsys.features import ABOUT, FAMILIES, NAMES, Features, document
+from eventlink.recsys.features import (
+    ABOUT,
+    EVENTS,
+    FAMILIES,
+    NAMES,
+    PAIRS,
+    Features,
+    document,
+)
 from eventlink.recsys.features.forecast import (
     YESTERDAY,
     Forecast,
@@ -279,6 +287,17 @@ def test_a_matrix_can_be_written_where_another_was() -> None:
     again = features.matrix(Pairs.every(np.arange(40, 60, dtype=np.int32), s.n_columns), out=first)
     assert np.shares_memory(again, first)
     assert np.array_equal(again, wanted)
+
+
+def test_features_of_pairs_are_those_of_the_matrix_that_differ_between_users() -> None:
+    s = Snapshot(some_data(), NOW)
+    features = Features(s)
+    pairs = Pairs.every(np.arange(30, dtype=np.int32), s.n_columns)
+    whole = features.matrix(pairs)
+    assert np.array_equal(features.of_pairs(pairs), whole[:, PAIRS])
+    assert np.array_equal(features.of_events, whole[: s.n_columns, EVENTS])
+    by_user = whole[:, EVENTS].reshape(30, s.n_columns, -1)
+    assert (by_user == by_user[0]).all()
 
 
 def test_a_replay_uses_forecasts_of_their_time() -> None:

@@ -24,22 +24,40 @@ from eventlink.recsys.matrices import Dense
 from eventlink.recsys.persons import Persons
 from eventlink.recsys.snapshot import Pairs, Snapshot
 
-__all__ = ["ABOUT", "FAMILIES", "NAMES", "About", "Features", "Forecast", "Forecasts", "document"]
+__all__ = [
+    "ABOUT",
+    "EVENTS",
+    "FAMILIES",
+    "NAMES",
+    "PAIRS",
+    "About",
+    "Features",
+    "Forecast",
+    "Forecasts",
+    "document",
+]
 
-FAMILIES: tuple[About, ...] = (
+OF_EVENTS: tuple[About, ...] = (
     *demand.ABOUT,
     *organizers.ABOUT,
     *timing.ABOUT,
     *forecast.ABOUT,
+)
+OF_PAIRS: tuple[About, ...] = (
     *affinity.ABOUT,
     *people.ABOUT,
     *place.ABOUT,
     *topics.ABOUT,
     *products.ABOUT,
 )
+FAMILIES = OF_EVENTS + OF_PAIRS
 ABOUT: dict[str, About] = {name: family for family in FAMILIES for name in family.names}
 """Every feature and what is said of it, in the order of a matrix's columns."""
 NAMES = tuple(ABOUT)
+EVENTS = slice(0, sum(len(family.names) for family in OF_EVENTS))
+"""Features that are the same for every user come first."""
+PAIRS = slice(EVENTS.stop, len(NAMES))
+"""The others."""
 
 
 class Features:
@@ -71,6 +89,11 @@ class Features:
         found = forecast.columns(self.s, self.demand)
         return found | self.expected.columns(self.s, self.demand, found)
 
+    @cached_property
+    def of_events(self) -> Dense:
+        """The same as a matrix, shape (n_columns, number of ``EVENTS``)."""
+        return np.column_stack([self.of_columns[name] for name in NAMES[EVENTS]])
+
     def of_crowd(self) -> None:
         """Compute what is the same for all pairs, which is done on first use, now.
 
@@ -91,14 +114,35 @@ class Features:
             Shape (len(p), len(names)), each feature's values side by side in memory (Fortran
             order). Finite.
         """
-        who = self.s if persons is None else persons
         sheet = Sheet(len(p), NAMES, out)
         for name, values in self.of_columns.items():
             p.of_columns(values, out=sheet[name])
-        for group in (self.affinity, self.people, self.place, self.topics):
-            group.fill(sheet, p, who)
-        products.fill(sheet, p, who)
+        self._fill(sheet, p, persons)
         return sheet.matrix
+
+    def of_pairs(self, p: Pairs, out: Dense | None = None, persons: Persons | None = None) -> Dense:
+        """Compute the features of pairs but for those that are the same for every user.
+
+        Args:
+            p: As for ``matrix``.
+            out: An earlier result of this method.
+            persons: As for ``matrix``.
+
+        Returns:
+            As that of ``matrix``, shape (len(p), number of ``PAIRS``).
+        """
+        sheet = Sheet(len(p), NAMES[PAIRS], out)
+        self._fill(sheet, p, persons)
+        return sheet.matrix
+
+    def _fill(self, sheet: Sheet, p: Pairs, persons: Persons | None) -> None:
+        who = self.s if persons is None else persons
+        rows = who.rows(p.users)
+        self.affinity.fill(sheet, p, rows)
+        self.people.fill(sheet, p, rows)
+        self.topics.fill(sheet, p, rows)
+        self.place.fill(sheet, p, who)
+        products.fill(sheet, p, rows, self.of_columns)
 
 
 def document() -> str:

@@ -10,7 +10,7 @@ from eventlink.recsys.features import organizers
 from eventlink.recsys.features.about import About, Sheet, named
 from eventlink.recsys.features.timing import local_hour_of_week
 from eventlink.recsys.matrices import Matrix, ones, scale_rows
-from eventlink.recsys.persons import Persons
+from eventlink.recsys.persons import Rows
 from eventlink.recsys.snapshot import Pairs, Snapshot
 
 TIES = {
@@ -86,35 +86,40 @@ class Affinity:
         self.series = s.groups(series, int(series.max(initial=-1)) + 1)
         self.order = organizers.order_by_start(s).astype(np.float32)
 
-    def fill(self, sheet: Sheet, p: Pairs, who: Persons) -> None:
+    def fill(self, sheet: Sheet, p: Pairs, who: Rows) -> None:
         """Write the features of pairs.
 
         Args:
             sheet: Where to.
             p: Pairs of the persons and of columns of the crowd.
-            who: The persons.
+            who: Their rows, in the order of ``p.users``.
         """
         self._fill_ties(sheet, p, who)
         for act in OWN:
-            own = log1p(getattr(who, act)[p.users] @ self.s.to_columns)
-            p.of_sparse(own, sheet[f"event.own_{act}"])
+            acts, own = getattr(who, act), sheet[f"event.own_{act}"]
+            if acts.nnz:  # for one user there is mostly nothing
+                p.of_sparse(log1p(acts @ self.s.to_columns), own)
+            else:
+                own.fill(0)
         self._fill_organizer(sheet, p, who)
         self._fill_siblings(sheet, p, who)
 
-    def _fill_ties(self, sheet: Sheet, p: Pairs, who: Persons) -> None:
-        went, organizers, venues = who.registered[p.users], self.s.organizers, self.s.venues
-        ties = {name: (getattr(who, acts)[p.users], organizers) for name, acts in TIES.items()}
+    def _fill_ties(self, sheet: Sheet, p: Pairs, who: Rows) -> None:
+        went, organizers, venues = who.registered, self.s.organizers, self.s.venues
+        ties = {name: (getattr(who, acts), organizers) for name, acts in TIES.items()}
         ties |= {"series.went": (went, self.series), "venue.went": (went, venues)}
         for name, (acts, groups) in ties.items():
-            p.of_sparse(log1p(acts @ groups.members), sheet[name], groups)
+            if acts.nnz:
+                p.of_sparse(log1p(acts @ groups.members), sheet[name], groups)
+            else:
+                sheet[name].fill(0)
 
-    def _fill_organizer(self, sheet: Sheet, p: Pairs, who: Persons) -> None:
+    def _fill_organizer(self, sheet: Sheet, p: Pairs, who: Rows) -> None:
         organizers = self.s.organizers
-        followed = who.follows[p.users]
-        went = who.registered[p.users] @ organizers.members
-        follows = followed @ organizers.to_groups
-        n_went = np.maximum(who.history[p.users], 1).astype(np.float32)
-        n_followed = np.maximum(followed.sum(axis=1), 1).astype(np.float32)
+        went = who.registered @ organizers.members
+        follows = who.follows @ organizers.to_groups
+        n_went = np.maximum(who.history, 1).astype(np.float32)
+        n_followed = np.maximum(who.follows.sum(axis=1), 1).astype(np.float32)
         tables = {
             "organizer.share_of_history": scale_rows(went.copy(), np.float32(1) / n_went),
             "organizer.known": ones((went + follows).tocsr()),
@@ -124,9 +129,9 @@ class Affinity:
         for name, table in tables.items():
             p.of_sparse(table, sheet[name], organizers)
 
-    def _fill_siblings(self, sheet: Sheet, p: Pairs, who: Persons) -> None:
+    def _fill_siblings(self, sheet: Sheet, p: Pairs, who: Rows) -> None:
         organizers = self.s.organizers
-        going = who.registered[p.users] @ self.s.to_columns
+        going = who.registered @ self.s.to_columns
         table = going @ organizers.members[self.s.columns]
         taken = p.of_sparse(table, groups=organizers)
         p.of_sparse(log1p(table), sheet["event.siblings_taken"], organizers)

@@ -11,7 +11,7 @@ from eventlink.recsys.dataset import HOUR, Floats
 from eventlink.recsys.features.about import About, Sheet
 from eventlink.recsys.features.affinity import log1p
 from eventlink.recsys.matrices import Matrix, count, ones, scale_columns, scale_rows, sum_into
-from eventlink.recsys.persons import Persons
+from eventlink.recsys.persons import Rows
 from eventlink.recsys.snapshot import Pairs, Snapshot
 
 RECENT = 72 * HOUR
@@ -100,15 +100,15 @@ class People:
         going = scale_rows((follows.T @ self.s.going).tocsr(), scale.astype(np.float32))
         return organizers.to_groups @ going
 
-    def fill(self, sheet: Sheet, p: Pairs, who: Persons) -> None:
+    def fill(self, sheet: Sheet, p: Pairs, who: Rows) -> None:
         """Write the features of pairs.
 
         Args:
             sheet: Where to.
             p: Pairs of the persons and of columns of the crowd.
-            who: The persons.
+            who: Their rows, in the order of ``p.users``.
         """
-        past, follows = who.registered[p.users], who.follows[p.users]
+        past, follows = who.registered, who.follows
         tables = {
             "people.going": log1p(past @ self.together),
             "people.going_recently": log1p(past @ self.together_recently),

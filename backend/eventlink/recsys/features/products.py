@@ -4,11 +4,14 @@ What does not live here: anything that holds for users with a history too. Produ
 with an event's demand were measured and are not there: they cost quality.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from eventlink.recsys.features.about import About, Sheet
 from eventlink.recsys.features.place import KERNEL_WIDTHS
-from eventlink.recsys.persons import Persons
+from eventlink.recsys.matrices import Dense
+from eventlink.recsys.persons import Rows
 from eventlink.recsys.snapshot import Pairs
 
 FOR_NEWCOMERS = (
@@ -42,14 +45,17 @@ ABOUT = (
 )
 
 
-def fill(sheet: Sheet, p: Pairs, who: Persons) -> None:
+def fill(sheet: Sheet, p: Pairs, who: Rows, of_columns: Mapping[str, Dense]) -> None:
     """Write newcomers' copies of features that are already there.
 
     Args:
         sheet: Where from and to.
-        p: Pairs of the persons.
-        who: The persons.
+        p: Pairs of the persons and of columns of the crowd.
+        who: Their rows, in the order of ``p.users``.
+        of_columns: Features that are the same for every user: name to shape (n_columns,).
     """
-    newcomer = p.of_users((who.history[p.users] == 0).astype(np.float32))
+    newcomer = p.of_users((who.history == 0).astype(np.float32))
     for name in FOR_NEWCOMERS:
-        np.multiply(newcomer, sheet[name], out=sheet[f"newcomer*{name}"])
+        own = sheet[f"newcomer*{name}"]
+        known = p.of_columns(of_columns[name], own) if name in of_columns else sheet[name]
+        np.multiply(newcomer, known, out=own)

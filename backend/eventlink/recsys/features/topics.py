@@ -11,7 +11,7 @@ from eventlink.recsys.features.about import About, Sheet
 from eventlink.recsys.features.affinity import log1p
 from eventlink.recsys.features.timing import local_hour_of_week
 from eventlink.recsys.matrices import Matrix, row_sums, scale_columns, scale_rows
-from eventlink.recsys.persons import Persons
+from eventlink.recsys.persons import Rows
 from eventlink.recsys.shrinkage import strength
 from eventlink.recsys.snapshot import Groups, Pairs, Snapshot
 
@@ -73,27 +73,27 @@ class Topics:
         """How far a user's shares of categories and of hours of the week are smoothed."""
         return _strength(self.s, self.categories), _strength(self.s, self.slots)
 
-    def fill(self, sheet: Sheet, p: Pairs, who: Persons) -> None:
+    def fill(self, sheet: Sheet, p: Pairs, who: Rows) -> None:
         """Write the features of pairs.
 
         Args:
             sheet: Where to.
             p: Pairs of the persons and of columns of the crowd.
-            who: The persons.
+            who: Their rows, in the order of ``p.users``.
         """
-        attended, engagement = who.attended[p.users], who.engagement[p.users]
+        attended, engagement = who.attended, who.engagement
         profiles = {
-            "tags.interests": _unit_rows(scale_columns(who.interests[p.users], self.idf)),
+            "tags.interests": _unit_rows(scale_columns(who.interests.copy(), self.idf)),
             "tags.history": _unit_rows(attended @ self.tags),
             "tags.engaged": _unit_rows(engagement @ self.tags),
-            "tags.intent": who.wanted_tags[p.users],
+            "tags.intent": who.wanted_tags,
         }
         tables = {name: profile @ self.tags_to_columns for name, profile in profiles.items()}
         log1p(tables["tags.intent"])
         for name, table in tables.items():
             p.of_sparse(table, sheet[name])
         one_kind, one_slot = self.strengths
-        wanted = log1p(who.wanted_categories[p.users] @ self.categories.to_groups)
+        wanted = log1p(who.wanted_categories @ self.categories.to_groups)
         shares = {
             "category.share": (_shares(attended, self.categories, one_kind), self.categories),
             "category.engaged": (_shares(engagement, self.categories, one_kind), self.categories),

@@ -13,12 +13,18 @@ from eventlink.recsys.matrices import Dense
 from eventlink.recsys.options import TrainOptions
 from eventlink.recsys.progress import Report, silent
 
+ALL = slice(None)
+"""All features."""
+
 
 class Model(Protocol):
     """What scores (user, event) pairs from their features."""
 
     kind: ClassVar[str]
     """Its name, as stored with the weights."""
+
+    joint: ClassVar[bool]
+    """Whether features of events do more than add up, so that ``margin`` needs to see them."""
 
     feature_names_: tuple[str, ...]
     """The features it was fitted on, in order."""
@@ -44,14 +50,27 @@ class Model(Protocol):
         """
         ...
 
-    def margin(self, x: Dense) -> Dense:
+    def of_events(self, x: Dense) -> Dense:
+        """Add up what features say that are the same for every user.
+
+        Args:
+            x: Features of events, shape (n, number of ``features.EVENTS``).
+
+        Returns:
+            What ``margin`` may be given, so that it need not do this for every pair; shape (n,).
+        """
+        ...
+
+    def margin(self, x: Dense, of_events: Dense | None = None) -> Dense:
         """Return the log-odds of the score, without the work of splitting them.
 
         Args:
-            x: Features, shape (n, k).
+            x: Features, shape (n, k). Where ``of_events`` is given and the model is not ``joint``,
+                those of ``features.PAIRS`` are enough.
+            of_events: Of the pairs' events, shape (n,).
 
         Returns:
-            Shape (n,).
+            Shape (n,), the same to the last bit whether or not ``of_events`` was given.
         """
         ...
 
@@ -76,11 +95,12 @@ class Model(Protocol):
         """
         ...
 
-    def outline(self, x: Dense) -> Dense:
+    def outline(self, x: Dense, part: slice = ALL) -> Dense:
         """Return the main contributions of ``explain``, cheap enough for every recommendation.
 
         Args:
             x: Features, shape (n, k).
+            part: Which of all features these are.
 
         Returns:
             Shape (n, k).

@@ -4,9 +4,10 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from scipy.special import expit
+from threadpoolctl import threadpool_limits
 
 from eventlink.recsys.examples import Examples
-from eventlink.recsys.features import NAMES
+from eventlink.recsys.features import EVENTS, NAMES, PAIRS
 from eventlink.recsys.matrices import Dense, weighted_sums
 from eventlink.recsys.models.choice import (
     calibrate,
@@ -17,6 +18,7 @@ from eventlink.recsys.models.choice import (
     shares,
     softmax,
 )
+from eventlink.recsys.models.contract import ALL
 from eventlink.recsys.options import TrainOptions
 from eventlink.recsys.progress import Report, silent
 
@@ -47,6 +49,7 @@ class ConditionalLogit:
     """
 
     kind: ClassVar[str] = "linear"
+    joint: ClassVar[bool] = False
 
     feature_names_: tuple[str, ...]
     mean_: Dense
@@ -73,7 +76,8 @@ class ConditionalLogit:
         """
         self.feature_names_ = NAMES
         self.mean_, self.scale_ = _moments(examples.x)
-        *weights, self.position_ = self._descend(examples, options, rng, report)
+        with threadpool_limits(1):  # for such small products threads cost more than they save
+            *weights, self.position_ = self._descend(examples, options, rng, report)
         self.weights_ = np.array(weights, np.float32)
         self.intercept_ = 0.0
         margin = self.margin(examples.x)
@@ -125,17 +129,28 @@ class ConditionalLogit:
         z[:, -1] = examples.position
         return z
 
-    def _standardise(self, x: Dense) -> Dense:
-        z = (x - self.mean_) / self.scale_
+    def _standardise(self, x: Dense, part: slice = ALL) -> Dense:
+        z: Dense = x - self.mean_[part]
+        z /= self.scale_[part]
         return np.clip(z, -CLIP, CLIP, out=z)
 
-    def margin(self, x: Dense) -> Dense:
-        """Return the log-odds of the score, shape (n,)."""
-        margins = np.empty(len(x), np.float32)
+    def _sums(self, x: Dense, part: slice) -> Dense:
+        """Add up some features' contributions, shape (n,)."""
+        sums = np.empty(len(x), np.float32)
         for begin in range(0, len(x), CHUNK):
             rows = slice(begin, begin + CHUNK)
-            margins[rows] = weighted_sums(self._standardise(x[rows]).T, self.weights_)
-        return margins + np.float32(self.intercept_)
+            sums[rows] = weighted_sums(self._standardise(x[rows], part).T, self.weights_[part])
+        return sums
+
+    def of_events(self, x: Dense) -> Dense:
+        """Add up what features say that are the same for every user, shape (n,)."""
+        return self._sums(x, EVENTS)
+
+    def margin(self, x: Dense, of_events: Dense | None = None) -> Dense:
+        """Return the log-odds of the score, shape (n,)."""
+        given = self.of_events(x[:, EVENTS]) if of_events is None else of_events
+        of_pairs = self._sums(x[:, -(PAIRS.stop - PAIRS.start) :], PAIRS)
+        return given + of_pairs + np.float32(self.intercept_)
 
     def score(self, x: Dense) -> Dense:
         """Return the probability of a registration within a day, shape (n,)."""
@@ -151,9 +166,9 @@ class ConditionalLogit:
         """Split log-odds into contributions of shape (n, k) and the intercept."""
         return self._standardise(x) * self.weights_, self.intercept_
 
-    def outline(self, x: Dense) -> Dense:
+    def outline(self, x: Dense, part: slice = ALL) -> Dense:
         """Return the contributions, shape (n, k): they cost next to nothing."""
-        return self.explain(x)[0]
+        return self._standardise(x, part) * self.weights_[part]
 
     def to_json(self) -> dict[str, Any]:
         """Return weights, standardisation and intercept."""

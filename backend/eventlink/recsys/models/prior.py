@@ -7,8 +7,9 @@ import numpy as np
 from scipy.special import expit
 
 from eventlink.recsys.examples import Examples
-from eventlink.recsys.features import NAMES
+from eventlink.recsys.features import EVENTS, NAMES, PAIRS
 from eventlink.recsys.matrices import Dense, weighted_sums
+from eventlink.recsys.models.contract import ALL
 from eventlink.recsys.options import TrainOptions
 from eventlink.recsys.progress import Report, silent
 
@@ -51,6 +52,7 @@ class PriorModel:
     """A logistic model whose weights are constants; it needs no example."""
 
     kind: ClassVar[str] = "prior"
+    joint: ClassVar[bool] = False
     constants: ClassVar[Mapping[str, float]] = WEIGHTS
 
     feature_names_: tuple[str, ...] = NAMES
@@ -72,9 +74,15 @@ class PriorModel:
         del examples, options, rng, report
         return self
 
-    def margin(self, x: Dense) -> Dense:
+    def of_events(self, x: Dense) -> Dense:
+        """Add up what features say that are the same for every user, shape (n,)."""
+        return weighted_sums(x.T, self.weights_[EVENTS])
+
+    def margin(self, x: Dense, of_events: Dense | None = None) -> Dense:
         """Return the log-odds of the score, shape (n,)."""
-        return weighted_sums(x.T, self.weights_) + np.float32(self.intercept_)
+        given = self.of_events(x[:, EVENTS]) if of_events is None else of_events
+        weights = self.weights_[PAIRS]
+        return given + weighted_sums(x[:, -len(weights) :].T, weights) + np.float32(self.intercept_)
 
     def score(self, x: Dense) -> Dense:
         """Return the probability of a registration within a day, shape (n,)."""
@@ -90,9 +98,9 @@ class PriorModel:
         """Split log-odds into contributions of shape (n, k) and the intercept."""
         return x * self.weights_, self.intercept_
 
-    def outline(self, x: Dense) -> Dense:
+    def outline(self, x: Dense, part: slice = ALL) -> Dense:
         """Return the contributions, shape (n, k): they cost next to nothing."""
-        return self.explain(x)[0]
+        return x * self.weights_[part]
 
     def to_json(self) -> dict[str, Any]:
         """Return the weights."""

@@ -19,6 +19,7 @@ from eventlink.recsys.models.choice import (
     shares,
     softmax,
 )
+from eventlink.recsys.models.contract import ALL
 from eventlink.recsys.models.forest import Forest
 from eventlink.recsys.models.linear import ConditionalLogit
 from eventlink.recsys.options import TrainOptions
@@ -58,6 +59,7 @@ class LinearWithTrees:
     """
 
     kind: ClassVar[str] = "trees"
+    joint: ClassVar[bool] = True
 
     feature_names_: tuple[str, ...]
     linear_: ConditionalLogit
@@ -100,9 +102,13 @@ class LinearWithTrees:
     def _forest(self) -> Forest:
         return Forest(self.booster_)
 
-    def margin(self, x: Dense) -> Dense:
+    def of_events(self, x: Dense) -> Dense:
+        """Add up what features say that are the same for every user, shape (n,)."""
+        return self.linear_.of_events(x)
+
+    def margin(self, x: Dense, of_events: Dense | None = None) -> Dense:
         """Return the log-odds of the score, shape (n,)."""
-        margins = self.linear_.margin(x) + self._corrections(x)
+        margins = self.linear_.margin(x, of_events) + self._corrections(x)
         return np.float32(self.slope_) * margins + np.float32(self.intercept_)
 
     def score(self, x: Dense) -> Dense:
@@ -129,9 +135,9 @@ class LinearWithTrees:
         total = self.slope_ * (constant + expected) + self.intercept_
         return np.float32(self.slope_) * contributions, total
 
-    def outline(self, x: Dense) -> Dense:
+    def outline(self, x: Dense, part: slice = ALL) -> Dense:
         """Return the linear part's contributions, shape (n, k), at a hundredth of the cost."""
-        return np.float32(self.slope_) * self.linear_.outline(x)
+        return np.float32(self.slope_) * self.linear_.outline(x, part)
 
     def to_json(self) -> dict[str, Any]:
         """Return the linear model, the trees in LightGBM's text format, and the calibration."""
