@@ -77,7 +77,7 @@ REASONS = (
     ),
     Reason(
         "interest_tag",
-        ("tags.interests",),
+        ("tags.interests", "newcomer[*]tags.interests"),
         "tags.interests",
         {"en": "You like {tag}", "ro": "Îți place {tag}"},
     ),
@@ -103,6 +103,15 @@ REASONS = (
         {
             "en": "People you go to events with are going",
             "ro": "Merg oameni cu care ai mai fost la evenimente",
+        },
+    ),
+    Reason(
+        "shared_tastes",
+        ("tags.*_lift", "newcomer[*]tags.*_lift"),
+        "tags.organizer_lift",
+        {
+            "en": "Popular with people who like what you like",
+            "ro": "Popular printre cei cărora le place ce îți place ție",
         },
     ),
     Reason(

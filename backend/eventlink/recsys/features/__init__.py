@@ -15,6 +15,7 @@ from eventlink.recsys.features import (
     people,
     place,
     products,
+    tastes,
     timing,
     topics,
 )
@@ -48,6 +49,7 @@ OF_PAIRS: tuple[About, ...] = (
     *people.ABOUT,
     *place.ABOUT,
     *topics.ABOUT,
+    *tastes.ABOUT,
     *products.ABOUT,
 )
 FAMILIES = OF_EVENTS + OF_PAIRS
@@ -82,6 +84,7 @@ class Features:
         self.people = people.People(s)
         self.place = place.Place(s, self.demand)
         self.topics = topics.Topics(s)
+        self.tastes = tastes.Tastes(s, self.topics)
 
     @cached_property
     def of_columns(self) -> dict[str, Dense]:
@@ -141,6 +144,7 @@ class Features:
         self.affinity.fill(sheet, p, rows)
         self.people.fill(sheet, p, rows)
         self.topics.fill(sheet, p, rows)
+        self.tastes.fill(sheet, p, rows)
         self.place.fill(sheet, p, who)
         products.fill(sheet, p, rows, self.of_columns)
 
