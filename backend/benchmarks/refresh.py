@@ -136,7 +136,7 @@ def _new_event(
     loaded = time.perf_counter() - begin
     renewed = _drain(refresher)
     done = time.perf_counter() - begin
-    _print_percentiles("one user while everything is loaded anew", latest)
+    _print_percentiles("one user while events are loaded anew", latest)
     print(f"a new event: known after {loaded:.1f} s, {renewed} rankings renewed by {done:.1f} s")
 
 

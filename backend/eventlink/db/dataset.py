@@ -35,6 +35,7 @@ from eventlink.recsys.dataset import (
     Users,
     UserTags,
 )
+from eventlink.recsys.renewal import Moves, renumbered
 
 Ids = npt.NDArray[np.int64]
 
@@ -169,6 +170,56 @@ def load_dataset() -> tuple[Dataset, Keys]:
             n_venues=int(columns.venue.max(initial=-1)) + 1,
         )
     return dataset, keys
+
+
+def load_events(before: Dataset, keys: Keys) -> tuple[Dataset, Keys, Moves] | None:
+    """Read the events as they are now, and leave everything else as it was read before.
+
+    So a search for what has only now become a tag or a category stays one for nothing.
+
+    Args:
+        before: Read earlier.
+        keys: Of that.
+
+    Returns:
+        The Dataset, its keys, and where the earlier indices have gone; None where an event or tag
+        is there no more, so that acts would name what is not.
+
+    Raises:
+        DatabaseUnreachableError: The server does not answer, or breaks off.
+    """
+    with _translated(), _connect() as connection, _reading(connection, "true") as reader:
+        events, tags = reader.read(EVENTS), reader.read(TAGS)
+        later = replace(
+            keys,
+            events=_ids(events["id"]),
+            organizers=np.union1d(keys.organizers, _ids(events["owner_id"].drop_null())),
+            tags=_ids(tags["id"]),
+            tag_names=tags["name"].combine_chunks(),
+            cities=_distinct(pa.chunked_array([keys.cities]), events["city"]),
+            categories=_distinct(pa.chunked_array([keys.categories]), events["category"]),
+        )
+        if not (np.isin(keys.events, later.events).all() and np.isin(keys.tags, later.tags).all()):
+            return None
+        reader.keys = later
+        columns, event_tags = reader.events(events), reader.event_tags()
+    to = Moves(
+        events=_places(keys.events, later.events),
+        organizers=_places(keys.organizers, later.organizers),
+        tags=_places(keys.tags, later.tags),
+        cities=_codes(keys.cities, later.cities),
+        categories=_codes(keys.categories, later.categories),
+    )
+    dataset = replace(
+        renumbered(before, to),
+        events=columns,
+        event_tags=event_tags,
+        n_organizers=len(later.organizers),
+        n_tags=len(later.tags),
+        n_categories=len(later.categories),
+        n_venues=int(columns.venue.max(initial=-1)) + 1,
+    )
+    return dataset, later, to
 
 
 class PersonsReader:
@@ -391,6 +442,11 @@ def _index(column: pa.ChunkedArray, ids: Ids) -> npt.NDArray[np.int32]:
     places = np.minimum(np.searchsorted(ids, wanted), len(ids) - 1)
     present = column.is_valid().to_numpy() & (ids[places] == wanted)
     return np.where(present, places, -1).astype(np.int32)
+
+
+def _places(ids: Ids, among: Ids) -> npt.NDArray[np.int32]:
+    """Places of ids in a sorted array that has them all."""
+    return np.searchsorted(among, ids).astype(np.int32)
 
 
 def _distinct(*columns: pa.ChunkedArray) -> pa.Array:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 import numpy as np
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, TextClause, text
 
 from eventlink.db.dataset import Ids
 from eventlink.db.recommendations import Lists, event_ids, reason_arguments, require_finite
@@ -41,13 +41,17 @@ STORE_REFRESHED = text(
 
 LAST_SCORES = text(
     """
-    SELECT array_agg(list.user_id),
-           array_agg(coalesce((coalesce(later.scores, list.scores))[:length], 0))
+    SELECT array_agg(user_id), array_agg(coalesce(scores[:length], 0))
+      FROM recommendation_serving JOIN recommendation_lists USING (generation)
+    """
+)
+
+LATER_LAST_SCORES = text(
+    """
+    SELECT array_agg(user_id), array_agg(coalesce(later.scores[:length], 0))
       FROM recommendation_serving
       JOIN recommendation_generations AS made USING (generation)
-      JOIN recommendation_lists AS list USING (generation)
-      LEFT JOIN recommendation_overlay AS later
-        ON later.user_id = list.user_id AND later.generated_at >= made.generated_at
+      JOIN recommendation_overlay AS later ON later.generated_at >= made.generated_at
     """
 )
 
@@ -140,7 +144,7 @@ def store_refreshed(
 
 
 def last_scores(conn: Connection, length: int) -> tuple[Ids, Dense]:
-    """Return for everybody with a ranking the score at the last place.
+    """Return for everybody with a ranking of the serving generation the score at its last place.
 
     Args:
         conn: An open connection.
@@ -149,7 +153,21 @@ def last_scores(conn: Connection, length: int) -> tuple[Ids, Dense]:
     Returns:
         Ids of users, and for each the score; 0 where the ranking is shorter.
     """
-    users, scores = conn.execute(LAST_SCORES, {"length": length}).one()
+    return _ends(conn, LAST_SCORES, length)
+
+
+def later_last_scores(conn: Connection, length: int) -> tuple[Ids, Dense]:
+    """Return the same for everybody with a ranking that is newer than the generation.
+
+    Args:
+        conn: An open connection.
+        length: Number of places.
+    """
+    return _ends(conn, LATER_LAST_SCORES, length)
+
+
+def _ends(conn: Connection, statement: TextClause, length: int) -> tuple[Ids, Dense]:
+    users, scores = conn.execute(statement, {"length": length}).one()
     return np.array(users or [], np.int64), np.array(scores or [], np.float32)
 
 

@@ -14,10 +14,12 @@ import numpy.typing as npt
 from eventlink.recsys.dataset import Bools, Floats, Ints, Users, empty_dataset
 from eventlink.recsys.features import Features
 from eventlink.recsys.features.affinity import log1p
-from eventlink.recsys.matrices import Dense, Matrix, ones, scale_columns
+from eventlink.recsys.matrices import Dense, Matrix, ones, only_columns, scale_columns
 from eventlink.recsys.models import Model
 from eventlink.recsys.parallel import in_processes
 from eventlink.recsys.persons import Persons
+from eventlink.recsys.renewal import moved
+from eventlink.recsys.scoring import Scoring
 from eventlink.recsys.selection import largest
 from eventlink.recsys.snapshot import Pairs, Snapshot
 
@@ -30,6 +32,8 @@ MOST_CITIES = 256
 """Users without a home are told apart by city, so many cities at most."""
 PEOPLE_A_PIECE = 16
 """Who are scored on all columns at a time, which bounds memory."""
+MOST_PIECES_AT_ONCE = 16
+"""Of these, where they are scored on few columns."""
 
 
 class Candidates:
@@ -68,8 +72,8 @@ class Candidates:
         features.of_crowd()
         self.ties = _Ties(snapshot, features)
         self.newcomers = _Newcomers(snapshot, features, model, users)
-        chosen = rng.choice(users, min(SAMPLE_USERS, len(users)), replace=False)
-        self._fit(features, model, np.sort(chosen))
+        self.sample = np.sort(rng.choice(users, min(SAMPLE_USERS, len(users)), replace=False))
+        self._fit(features, model, self.sample)
 
     def _fit(self, features: Features, model: Model, users: Ints) -> None:
         s = self.snapshot
@@ -79,8 +83,7 @@ class Candidates:
         new = s.history[users] == 0
         within = np.zeros((len(parts), len(parts)))
         towards = np.zeros(len(parts))
-        groups = [group for group in (~new, new) if group.any()]
-        for group in groups:
+        for group in [group for group in (~new, new) if group.any()]:
             target = margins[group] - margins[group].mean(axis=0)
             centred = [part[group] - part[group].mean(axis=0) for part in parts]
             for i, part in enumerate(centred):
@@ -90,11 +93,41 @@ class Candidates:
         self.slopes = np.linalg.solve(within + ridge * np.eye(len(parts)), towards)
         for slope, part in zip(self.slopes, parts, strict=True):
             margins -= np.float32(slope) * part
-        self.level = np.stack(
-            [(margins[group] if group.any() else margins).mean(axis=0) for group in (~new, new)]
-        )
+        self.level = _by_past(margins, new)
         self.error = float((margins - self.level[new.astype(np.intp)]).std())
         """How far the stand-in is from the model, a standard deviation of log-odds."""
+
+    def renewed(
+        self, snapshot: Snapshot, features: Features, model: Model, earlier: Ints, cities: Ints
+    ) -> "Candidates | None":
+        """Imitate the model for other columns at the same instant, asking it of the new ones alone.
+
+        Args:
+            snapshot: A ``renewal.renewed`` one.
+            features: Of that.
+            model: The same as before.
+            earlier: For each column its place in the snapshot of before, -1 where it is new.
+            cities: Where the indices of cities have gone, as in ``renewal.Moves``.
+
+        Returns:
+            None where all events were candidates, or are so now.
+        """
+        if self.everything or snapshot.n_columns <= self.size:
+            return None
+        features.of_crowd()
+        new, again = np.flatnonzero(earlier < 0).astype(np.int32), copy(self)
+        again.snapshot = snapshot
+        again.ties = _Ties(snapshot, features)
+        again.newcomers = self.newcomers.renewed(earlier, cities)
+        again.level = np.take(self.level, earlier, axis=1)
+        if len(new):
+            few, level = features.narrowed(new), again.level
+            again.newcomers.ask(few, model, snapshot, new)
+            level[:, new] = 0
+            rest = _margins(few, model, snapshot, self.sample, only=new)
+            rest -= again.margins_of(new)(snapshot, self.sample)
+            level[:, new] = _by_past(rest, snapshot.history[self.sample] == 0)
+        return again
 
     def of(self, who: Persons, users: Ints, banned: Bools) -> Ints:
         """Choose the candidates of some users.
@@ -171,15 +204,29 @@ class _Newcomers:
         x, y, z = self.cells.centre[self.known_cells].T.astype(np.float64)
         lat, lon = np.degrees(np.arcsin(z)), np.degrees(np.arctan2(y, x))
         homeless = np.full(len(self.cities) + 1, np.nan)
-        residents = Users(
+        self.residents = Users(
             lat=np.concatenate([lat, homeless]),
             lon=np.concatenate([lon, homeless]),
             city=np.concatenate([city[cell >= 0][first], self.cities, [-1]]).astype(np.int32),
             rankable=np.ones(len(lat) + len(homeless), bool),
         )
+        self.table = np.empty((len(self.residents), s.n_columns), np.float32)
+        """Log-odds, shape (number of neighbourhoods, n_columns)."""
+        self.ask(features, model, s, np.arange(s.n_columns, dtype=np.int32))
+
+    def renewed(self, earlier: Ints, cities: Ints) -> "_Newcomers":
+        """Take over what was said of columns that are still there; see ``Candidates.renewed``."""
+        again = copy(self)
+        again.cities = moved(self.cities, cities)
+        again.residents = replace(self.residents, city=moved(self.residents.city, cities))
+        again.table = np.take(self.table, earlier, axis=1)  # rows stay whole in memory
+        return again
+
+    def ask(self, features: Features, model: Model, s: Snapshot, columns: Ints) -> None:
+        """Ask the model about some columns and a newcomer in the middle of each neighbourhood."""
         nobody = replace(
             empty_dataset(),
-            users=residents,
+            users=self.residents,
             events=s.data.events,
             event_tags=s.data.event_tags,
             n_organizers=s.data.n_organizers,
@@ -187,9 +234,10 @@ class _Newcomers:
             n_categories=s.data.n_categories,
             n_venues=s.data.n_venues,
         )
-        people = np.arange(len(residents), dtype=np.int32)
-        self.table = _margins(features, model, s, people, Persons(nobody, s.as_of))
-        """Log-odds, shape (number of neighbourhoods, n_columns)."""
+        people = np.arange(len(self.residents), dtype=np.int32)
+        self.table[:, columns] = _margins(
+            features, model, s, people, Persons(nobody, s.as_of), columns
+        )
 
     def of(self, who: Persons, users: Ints) -> npt.NDArray[np.intp]:
         """Find the neighbourhoods of users, as rows of the table, shape (n,)."""
@@ -213,6 +261,8 @@ class _Ties:
         """Return the quantities of a few columns alone."""
         few = copy(self)
         few.organizers, few.tags = self.organizers[:, columns], self.tags[:, columns]
+        own = np.flatnonzero(np.diff(few.organizers.indptr)).astype(np.int32)
+        few.by_organizer = only_columns(self.by_organizer, own)
         few.cosine = self.cosine[:, columns]
         return few
 
@@ -251,16 +301,30 @@ class _Ties:
 
 
 def _margins(
-    features: Features, model: Model, s: Snapshot, users: Ints, who: Persons | None = None
+    features: Features,
+    model: Model,
+    s: Snapshot,
+    users: Ints,
+    who: Persons | None = None,
+    only: Ints | None = None,
 ) -> Dense:
-    """Ask the model about all columns; shape (len(users), n_columns)."""
-    pieces = [users[i : i + PEOPLE_A_PIECE] for i in range(0, len(users), PEOPLE_A_PIECE)]
+    """Ask the model about some columns, ascending, or all; shape (len(users), their number)."""
+    columns = np.arange(s.n_columns, dtype=np.int32) if only is None else only
+    size = PEOPLE_A_PIECE * min(MOST_PIECES_AT_ONCE, s.n_columns // len(columns))
+    pieces = [users[i : i + size] for i in range(0, len(users), size)]
+    scoring = Scoring(features, model)
 
     def ask(piece: Ints) -> Dense:
-        x = features.matrix(Pairs.every(piece, s.n_columns), persons=who)
-        return model.margin(x).reshape(len(piece), s.n_columns)
+        pairs = Pairs.chosen(piece, np.tile(columns, (len(piece), 1)), s.n_columns)
+        margins, _ = scoring.margins(pairs, who)
+        return margins.reshape(len(piece), len(columns))
 
     return np.concatenate(list(in_processes(ask, pieces)))
+
+
+def _by_past(rest: Dense, new: Bools) -> Dense:
+    """Average over users with a past, and over those without; over all where there are none."""
+    return np.stack([(rest[group] if group.any() else rest).mean(axis=0) for group in (~new, new)])
 
 
 def _place(sorted_keys: Ints, keys: Ints) -> tuple[npt.NDArray[np.intp], Bools]:

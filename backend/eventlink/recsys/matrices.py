@@ -43,6 +43,16 @@ def scale_columns(matrix: Matrix, factor: Dense) -> Matrix:
     return matrix
 
 
+def only_columns(matrix: Matrix, columns: Ints) -> Matrix:
+    """Return a matrix of the same shape with the values of some columns alone."""
+    wanted = np.zeros(matrix.shape[1], np.bool_)
+    wanted[columns] = True
+    has = np.flatnonzero(wanted[matrix.indices])
+    begins = np.searchsorted(has, matrix.indptr)
+    few: Matrix = sparse.csr_array((matrix.data[has], matrix.indices[has], begins), matrix.shape)
+    return few
+
+
 def row_sums(matrix: Matrix, power: int = 1) -> Dense:
     """Sum each row's values, or their powers."""
     sums = np.zeros(matrix.shape[0], np.float32)

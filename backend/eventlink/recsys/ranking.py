@@ -56,6 +56,7 @@ class Ranker:
         model: Fitted on the same features.
         users: Who may be asked for.
         rng: Source of the sample that candidate generation is fitted on.
+        candidates: Of this snapshot, features and model; fitted if None.
     """
 
     reranker: Reranker | None = None
@@ -68,12 +69,13 @@ class Ranker:
         model: Model,
         users: Ints,
         rng: np.random.Generator,
+        candidates: Candidates | None = None,
     ) -> None:
         self.snapshot = snapshot
         self.features = features
         self.model = model
         self.scoring = Scoring(features, model)
-        self.candidates = Candidates(snapshot, features, model, users, rng)
+        self.candidates = candidates or Candidates(snapshot, features, model, users, rng)
         self.explainer = Explainer(self.snapshot)
 
     def rank(

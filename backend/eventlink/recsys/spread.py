@@ -4,48 +4,60 @@ What does not live here: the stored rankings, into which they are merged (``db.o
 """
 
 from collections.abc import Callable, Iterator
+from copy import copy
 
 import numpy as np
 from scipy.special import expit
 
 from eventlink.recsys.dataset import Bools, Ints
 from eventlink.recsys.matrices import Dense
+from eventlink.recsys.parallel import in_processes
 from eventlink.recsys.persons import Persons
 from eventlink.recsys.ranking import USERS_A_BLOCK, Ranker, Rankings
+from eventlink.recsys.scoring import Scoring
 from eventlink.recsys.snapshot import Pairs
 
 USERS_A_LOOK = 4096
+PAIRS_A_BLOCK = 300 * USERS_A_BLOCK
+"""As many as are ranked for so many users otherwise, which bounds memory."""
 DOUBT = 2.0
 """A user counts whose last event is ahead by no more than so many errors of the estimate."""
 
 
 def entering(ranker: Ranker, columns: Ints, users: Ints, last: Dense) -> Iterator[Rankings]:
-    """Score some events for all those whose ranking they enter.
+    """Score some events for all those whose ranking they enter, on all cores.
 
     Args:
         ranker: That knows the events.
         columns: Their places in ``Snapshot.columns``.
-        users: Indices of users, shape (n,).
+        users: Indices of users, ascending, shape (n,).
         last: Log-odds of the score at the end of each user's ranking, ``-inf`` where there is
             room, shape (n,).
 
     Yields:
         For blocks of users, the events that have at least the score of the ranking's end.
     """
-    which = may_enter(ranker, columns, users, last)
-    users, least = users[which], expit(last[which])
-    for begin in range(0, len(users), USERS_A_BLOCK):
-        block = slice(begin, begin + USERS_A_BLOCK)
-        found = ranker.rank(users[block], len(columns), only=columns)
+    few = copy(ranker)
+    few.features = ranker.features.narrowed(columns)
+    few.scoring = Scoring(few.features, few.model)
+    near = ranker.neighbours(users[may_enter(few, columns, users, last)])
+    least = expit(last[np.searchsorted(users, near)])
+    size = max(min(USERS_A_BLOCK, PAIRS_A_BLOCK // max(len(columns), 1)), 1)
+
+    def enter(block: slice) -> Rankings:
+        found = few.rank(near[block], len(columns), only=columns)
         enters = (found.columns >= 0) & (found.scores >= least[block, None])
         some = enters.any(axis=1)
-        yield Rankings(
+        return Rankings(
             users=found.users[some],
             columns=np.where(enters, found.columns, np.int32(-1))[some],
             scores=found.scores[some],
             reasons=found.reasons[some],
             arguments=found.arguments[some],
         )
+
+    blocks = [slice(begin, begin + size) for begin in range(0, len(near), size)]
+    yield from in_processes(enter, blocks)
 
 
 def may_enter(ranker: Ranker, columns: Ints, users: Ints, last: Dense) -> Bools:
@@ -74,9 +86,8 @@ def may_enter(ranker: Ranker, columns: Ints, users: Ints, last: Dense) -> Bools:
 def _asked(ranker: Ranker, columns: Ints) -> Callable[[Persons, Ints], Dense]:
     def margins(who: Persons, users: Ints) -> Dense:
         chosen = np.tile(np.sort(columns), (len(users), 1))
-        x = ranker.features.matrix(
-            Pairs.chosen(users, chosen, ranker.snapshot.n_columns), persons=who
-        )
-        return ranker.model.margin(x).reshape(chosen.shape)
+        pairs = Pairs.chosen(users, chosen, ranker.snapshot.n_columns)
+        found, _ = ranker.scoring.margins(pairs, who)
+        return found.reshape(chosen.shape)
 
     return margins

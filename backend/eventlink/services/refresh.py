@@ -21,13 +21,13 @@ from eventlink.db.refreshes import MOST_ATTEMPTS, Claim, claim_due, clear, commi
 from eventlink.db.session import transaction
 from eventlink.errors import EventLinkError, PublishRefusedError
 from eventlink.recsys.persons import Persons
-from eventlink.services.warm import Warm, load
+from eventlink.services.warm import Warm, load, renew
 
 log = structlog.get_logger()
 
 BATCH = 64
 """Users a refresh: enough to share what a statement costs, few enough to be over in 0.1 s."""
-REST = 3.0
+REST = 1.0
 """Loading rests for so many times as long as it took, or refreshes would starve beside it."""
 CLOCKS_DIFFER = timedelta(minutes=1)
 """Web servers' clocks are not ours; what is dated later than this from now is not of now."""
@@ -36,9 +36,9 @@ CLOCKS_DIFFER = timedelta(minutes=1)
 class Refresher:
     """Re-ranks users who are due; to be used by one thread.
 
-    The first call loads everything and takes long. Later everything is loaded again beside the
-    refreshes when the catalogue changes or time goes by, but before any refresh when another model
-    was activated: the old one must not rank any more.
+    The first call loads everything and takes long. Later it is loaded again beside the refreshes:
+    events when the catalogue changes, everything when time goes by; but everything and before any
+    refresh when another model was activated: the old one must not rank any more.
     """
 
     def __init__(self) -> None:
@@ -119,7 +119,7 @@ class Refresher:
 
         def run() -> None:
             try:
-                loading.set_result(load(now, before))
+                loading.set_result(renew(now, before))
             except Exception as error:  # noqa: BLE001 (told by the thread that asks for the result)
                 loading.set_exception(error)
             self._rest_until = monotonic() + REST * (monotonic() - begun)

@@ -2,7 +2,12 @@ import numpy as np
 import pytest
 from integration.sites import HOUR, NOON, Site, lists_of
 
-from eventlink.db.overlay import enter_events, store_refreshed
+from eventlink.db.overlay import (
+    enter_events,
+    last_scores,
+    later_last_scores,
+    store_refreshed,
+)
 from eventlink.db.recommendations import build_generation, serve_generation
 from eventlink.db.session import connection, transaction
 from eventlink.errors import PublishRefusedError
@@ -84,3 +89,21 @@ def test_a_score_that_is_not_a_number_enters_nothing(served: Site) -> None:
     with pytest.raises(PublishRefusedError):
         enter([1], 104, np.nan)
     assert served.events_of(1) == [101, 102, 103]
+
+
+def test_where_rankings_end_is_told_of_the_generation_and_of_what_is_later(served: Site) -> None:
+    del served
+    with connection() as conn:
+        users, scores = last_scores(conn, LENGTH)
+        assert dict(zip(users.tolist(), scores.tolist(), strict=True)) == pytest.approx(
+            {1: 0.2, 2: 0.2}
+        )
+        users, scores = later_last_scores(conn, LENGTH)
+        assert (users.tolist(), scores.tolist()) == ([2], [0])  # there is room
+
+
+def test_without_rankings_none_ends(site: Site) -> None:
+    del site
+    with connection() as conn:
+        for read in (last_scores, later_last_scores):
+            assert [len(part) for part in read(conn, LENGTH)] == [0, 0]

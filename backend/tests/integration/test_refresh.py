@@ -445,7 +445,7 @@ def test_what_cannot_be_loaded_leaves_what_was_loaded_before(
     def broken(_now: Any, _before: Any) -> Any:
         raise DatabaseUnreachableError("gone")
 
-    monkeypatch.setattr(refresh, "load", broken)
+    monkeypatch.setattr(refresh, "renew", broken)
     mark(1)
     assert drain(refresher, LATER + DAY) == 1
     assert refreshed(small) == [1]

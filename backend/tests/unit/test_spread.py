@@ -1,15 +1,16 @@
 import numpy as np
 import pytest
-from scipy.special import logit
+from scipy.special import expit, logit
 from unit.towns import NOON, town
 
+from eventlink.recsys import spread
 from eventlink.recsys.candidates import Candidates
 from eventlink.recsys.dataset import Dataset
-from eventlink.recsys.features import Features
+from eventlink.recsys.features import NAMES, Features
 from eventlink.recsys.models import PriorModel
 from eventlink.recsys.ranking import Ranker
-from eventlink.recsys.snapshot import Snapshot
-from eventlink.recsys.spread import may_enter
+from eventlink.recsys.snapshot import Pairs, Snapshot
+from eventlink.recsys.spread import entering, may_enter
 
 TOP = 10
 
@@ -50,3 +51,35 @@ def test_a_list_with_room_takes_any_event(busy: Dataset) -> None:
     users = np.arange(7, dtype=np.int32)
     room = np.full(7, -np.inf, np.float32)
     assert may_enter(ranker_of(busy, 60), np.array([5], np.int32), users, room).all()
+
+
+@pytest.mark.parametrize("size", [10**6, 60])
+def test_an_event_enters_with_the_score_and_reason_that_a_ranking_gives_it(
+    busy: Dataset, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spread, "USERS_A_BLOCK", 100)  # several blocks, so several processes
+    ranker, columns = ranker_of(busy, size), np.array([7, 150, 3], np.int32)
+    users = np.arange(0, busy.n_users, 2, dtype=np.int32)
+    everywhere = ranker.rank(users, len(columns), only=columns)
+    room = np.full(len(users), -np.inf, np.float32)
+    room[::3] = logit(np.median(everywhere.scores))
+    found = list(entering(ranker, columns, users, room))
+    assert len(found) > 1
+    assert sum(len(part.users) for part in found) > len(users) / 2
+    for part in found:
+        place = np.searchsorted(users, part.users)
+        np.testing.assert_array_equal(part.scores, everywhere.scores[place])
+        np.testing.assert_array_equal(part.arguments, everywhere.arguments[place])
+        np.testing.assert_array_equal(part.reasons, everywhere.reasons[place])
+        enters = everywhere.scores[place] >= expit(room[place])[:, None]
+        expected = np.where(enters, everywhere.columns[place], -1)
+        np.testing.assert_array_equal(part.columns, expected)
+
+
+def test_features_of_some_columns_alone_are_the_features_of_all(busy: Dataset) -> None:
+    features, columns = Features(Snapshot(busy, NOON)), np.array([3, 7, 150], np.int32)
+    users = np.arange(busy.n_users, dtype=np.int32)
+    pairs = Pairs.chosen(users, np.tile(columns, (len(users), 1)), features.s.n_columns)
+    expected = features.matrix(pairs)
+    assert expected[:, NAMES.index("people.organizer_cosine")].any()
+    np.testing.assert_array_equal(features.narrowed(columns).matrix(pairs), expected)

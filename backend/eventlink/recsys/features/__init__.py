@@ -3,10 +3,12 @@
 What does not live here: what a feature weighs (``recsys.models``).
 """
 
+from copy import copy
 from functools import cached_property
 
 import numpy as np
 
+from eventlink.recsys.dataset import Ints
 from eventlink.recsys.features import (
     affinity,
     demand,
@@ -23,6 +25,7 @@ from eventlink.recsys.features.about import About, Sheet
 from eventlink.recsys.features.forecast import YESTERDAY, Forecast, Forecasts
 from eventlink.recsys.matrices import Dense
 from eventlink.recsys.persons import Persons
+from eventlink.recsys.renewal import Moves, same_acts
 from eventlink.recsys.snapshot import Pairs, Snapshot
 
 __all__ = [
@@ -103,6 +106,30 @@ class Features:
         To be called before pairs are spread over processes, for each would do it for itself.
         """
         self.matrix(Pairs.every(np.zeros(1, np.int32), self.s.n_columns))
+
+    def renewed(self, s: Snapshot, to: Moves) -> "Features":
+        """Return the features of a renewed crowd.
+
+        Args:
+            s: Made by ``renewal.renewed``.
+            to: From the indices of this crowd to those of that one.
+        """
+        again = Features(s, self.expected)
+        if same_acts(self.s, s, to):
+            again.people = self.people.renewed(s, to)
+        return again
+
+    def narrowed(self, columns: Ints) -> "Features":
+        """Return the features of some columns alone, which take a part of the time.
+
+        Columns keep their places. Of pairs with others the result says nothing.
+
+        Args:
+            columns: Places in ``Snapshot.columns``.
+        """
+        few = copy(self)
+        few.people, few.topics = self.people.narrowed(columns), self.topics.narrowed(columns)
+        return few
 
     def matrix(self, p: Pairs, out: Dense | None = None, persons: Persons | None = None) -> Dense:
         """Compute the features of pairs.

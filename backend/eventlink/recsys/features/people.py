@@ -3,15 +3,25 @@
 What does not live here: the user's own past (``affinity``).
 """
 
+from copy import copy
 from functools import cached_property
 
 import numpy as np
 
-from eventlink.recsys.dataset import HOUR, Floats
+from eventlink.recsys.dataset import HOUR, Floats, Ints
 from eventlink.recsys.features.about import About, Sheet
 from eventlink.recsys.features.affinity import log1p
-from eventlink.recsys.matrices import Matrix, count, ones, scale_columns, scale_rows, sum_into
+from eventlink.recsys.matrices import (
+    Matrix,
+    count,
+    ones,
+    only_columns,
+    scale_columns,
+    scale_rows,
+    sum_into,
+)
 from eventlink.recsys.persons import Rows
+from eventlink.recsys.renewal import Moves, replanted
 from eventlink.recsys.snapshot import Pairs, Snapshot
 
 RECENT = 72 * HOUR
@@ -65,16 +75,21 @@ class People:
     @cached_property
     def together_recently(self) -> Matrix:
         """The same, of those who registered for the column in the last 72 h."""
+        return (self.s.registered.T @ self._going_recently()).tocsr()
+
+    def _going_recently(self) -> Matrix:
         log = self.s.data.registrations
         recent = log.rows(self.s.standing & (log.at >= self.s.as_of - RECENT))
-        lately = sum_into(self.s.registered.shape, recent.user, recent.event)
-        return (self.s.registered.T @ (lately @ self.s.to_columns)).tocsr()
+        return sum_into(self.s.registered.shape, recent.user, recent.event) @ self.s.to_columns
 
     @cached_property
     def cosine(self) -> Matrix:
         """``together``, divided by the shrunk geometric mean of both events' sizes."""
+        return self._cosine(self.together)
+
+    def _cosine(self, together: Matrix) -> Matrix:
         size = _column_sums(self.s.registered) + EVENT_SHRINKAGE
-        return _scaled(self.together, 1 / np.sqrt(size), 1 / np.sqrt(size[self.s.columns]))
+        return _scaled(together, 1 / np.sqrt(size), 1 / np.sqrt(size[self.s.columns]))
 
     @cached_property
     def organizers_alike(self) -> Matrix:
@@ -99,6 +114,35 @@ class People:
         scale = 1 / np.sqrt(_column_sums(follows) + ORGANIZER_SHRINKAGE)
         going = scale_rows((follows.T @ self.s.going).tocsr(), scale.astype(np.float32))
         return organizers.to_groups @ going
+
+    def renewed(self, s: Snapshot, to: Moves) -> "People":
+        """Return the same of a renewed crowd, counting anew only who is going to new columns.
+
+        Args:
+            s: Of the same acts.
+            to: From the indices of this crowd to those of that one.
+        """
+        again, places = People(s), s.column_of[to.events[self.s.columns]]
+        new = np.setdiff1d(np.arange(s.n_columns, dtype=np.int32), places)
+        together = s.registered.T @ only_columns(s.going, new)
+        lately = s.registered.T @ only_columns(again._going_recently(), new)
+        added = {"together": together, "together_recently": lately}
+        added["cosine"] = again._cosine(together.tocsr())
+        for name, of_new in added.items():
+            shape = s.data.n_events, s.n_columns
+            kept = replanted(getattr(self, name), to.events, places, shape)
+            setattr(again, name, kept + of_new.tocsr() if of_new.nnz else kept)
+        return again
+
+    def narrowed(self, columns: Ints) -> "People":
+        """Return what holds for pairs of some columns alone; see ``Features.narrowed``."""
+        few = copy(self)
+        for name in ("together", "together_recently", "cosine", "followers_going"):
+            setattr(few, name, only_columns(getattr(self, name), columns))
+        group = self.s.organizers.of_column[columns]
+        own = group[group < self.s.organizers.size]
+        few.organizers_alike = only_columns(self.organizers_alike, own)
+        return few
 
     def fill(self, sheet: Sheet, p: Pairs, who: Rows) -> None:
         """Write the features of pairs.

@@ -3,14 +3,16 @@
 What does not live here: particular organizers and events (``affinity``).
 """
 
+from copy import copy
 from functools import cached_property
 
 import numpy as np
 
+from eventlink.recsys.dataset import Ints
 from eventlink.recsys.features.about import About, Sheet
 from eventlink.recsys.features.affinity import log1p
 from eventlink.recsys.features.timing import local_hour_of_week
-from eventlink.recsys.matrices import Matrix, row_sums, scale_columns, scale_rows
+from eventlink.recsys.matrices import Matrix, only_columns, row_sums, scale_columns, scale_rows
 from eventlink.recsys.persons import Rows
 from eventlink.recsys.shrinkage import strength
 from eventlink.recsys.snapshot import Groups, Pairs, Snapshot
@@ -72,6 +74,12 @@ class Topics:
     def strengths(self) -> tuple[float, float]:
         """How far a user's shares of categories and of hours of the week are smoothed."""
         return _strength(self.s, self.categories), _strength(self.s, self.slots)
+
+    def narrowed(self, columns: Ints) -> "Topics":
+        """Return what holds for pairs of some columns alone; see ``Features.narrowed``."""
+        few = copy(self)
+        few.tags_to_columns = only_columns(self.tags_to_columns, columns)
+        return few
 
     def fill(self, sheet: Sheet, p: Pairs, who: Rows) -> None:
         """Write the features of pairs.
