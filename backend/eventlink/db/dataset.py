@@ -57,6 +57,7 @@ class Keys:
     """In lower case, for each tag."""
     cities: pa.Array
     categories: pa.Array
+    languages: pa.Array
 
     def user_index(self, user_id: int) -> int | None:
         """Return the index of a user, or None if there is no such user."""
@@ -75,7 +76,8 @@ def _instant(column: str) -> str:
 
 # ``whose`` is a condition on ``user_id``.
 USERS = """
-SELECT user_id, lat, lon, lower(btrim(city)) AS city, role = 'student' AND is_active AS rankable
+SELECT user_id, lat, lon, lower(btrim(city)) AS city, lower(btrim(language)) AS language,
+       role = 'student' AND is_active AS rankable
   FROM (SELECT id AS user_id, * FROM users) AS users WHERE {whose} ORDER BY user_id
 """
 EVENTS = f"""
@@ -149,6 +151,7 @@ def load_dataset() -> tuple[Dataset, Keys]:
             tag_names=tags["name"].combine_chunks(),
             cities=_distinct(users["city"], events["city"]),
             categories=_distinct(events["category"]),
+            languages=_distinct(users["language"]),
         )
         reader.keys = keys
         columns = reader.events(events)
@@ -334,6 +337,7 @@ class _Reader:
             lat=_floats(rows["lat"]),
             lon=_floats(rows["lon"]),
             city=_codes(rows["city"], self.keys.cities),
+            language=_codes(rows["language"], self.keys.languages),
             rankable=rows["rankable"].to_numpy(),
         )
 

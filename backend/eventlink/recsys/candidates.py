@@ -208,6 +208,7 @@ class _Newcomers:
             lat=np.concatenate([lat, homeless]),
             lon=np.concatenate([lon, homeless]),
             city=np.concatenate([city[cell >= 0][first], self.cities, [-1]]).astype(np.int32),
+            language=np.full(len(lat) + len(homeless), -1, np.int32),
             rankable=np.ones(len(lat) + len(homeless), bool),
         )
         self.table = np.empty((len(self.residents), s.n_columns), np.float32)

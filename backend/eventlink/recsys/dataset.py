@@ -59,6 +59,8 @@ class Users(Table):
     lon: Floats
     city: Ints
     """Shares its numbering with ``Events.city``."""
+    language: Ints
+    """That the user reads; -1 for unknown."""
     rankable: Bools
     """An active student: gets a ranking."""
 
@@ -276,7 +278,7 @@ def empty_dataset() -> Dataset:
     ints, floats, flags = np.zeros(0, np.int32), np.zeros(0), np.zeros(0, dtype=bool)
     small = np.zeros(0, np.int8)
     return Dataset(
-        users=Users(floats, floats, ints, flags),
+        users=Users(floats, floats, ints, ints, flags),
         events=Events(
             floats, floats, floats, flags, ints, ints, ints, ints, ints, floats, floats, ints
         ),

@@ -42,6 +42,7 @@ class Rows:
     wanted_tags: Matrix
     wanted_categories: Matrix
     history: Ints
+    language: Ints
 
 
 class Persons:
@@ -216,6 +217,11 @@ class Persons:
         has = np.isfinite(self.journeys)
         user, n_users = self.data.registrations.user[has], self.data.n_users
         return count(user, n_users, self.journeys[has]), count(user, n_users)
+
+    @property
+    def language(self) -> Ints:
+        """What each user reads; -1 where unknown."""
+        return self.data.users.language
 
     def decay(self, at: Floats, half_life: float) -> Dense:
         """Weigh instants: 1 now, one half a half-life ago, 0 for unknown.

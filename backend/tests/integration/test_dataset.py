@@ -233,6 +233,7 @@ def test_some_users_rows_are_those_of_the_whole_database() -> None:
     assert persons.events is data.events
     assert (persons.users.lat == data.users.lat[users]).all()
     assert persons.users.city.tolist() == data.users.city[users].tolist()
+    assert persons.users.language.tolist() == data.users.language[users].tolist()
     for name in (
         "interests",
         "hidden_tags",
@@ -256,11 +257,11 @@ def test_some_users_rows_are_those_of_the_whole_database() -> None:
 def test_a_user_who_came_later_is_read_and_what_the_crowd_does_not_know_is_left_out(
     site: Site,
 ) -> None:
-    site.users(1, 9, city="Cluj")
+    site.users(1, 9, city="Cluj", language="ro")
     site.event(5, owner_id=9, tags=())
     site.add("tags", {"id": 4, "name": "Jazz"})
     data, keys = load_dataset()
-    site.users(2, city="cluj ")
+    site.users(2, city="cluj ", language="RO")
     site.event(6)
     site.add("tags", {"id": 3, "name": "Chess"})
     for event in (5, 6):
@@ -271,6 +272,7 @@ def test_a_user_who_came_later_is_read_and_what_the_crowd_does_not_know_is_left_
     persons, theirs = PersonsReader(data, keys).read([2, 77])
     assert theirs.users.tolist() == [2]
     assert persons.users.city.tolist() == [data.users.city[0]]
+    assert persons.users.language.tolist() == [data.users.language[0]] == [0]
     assert persons.registrations.event.tolist() == persons.favorites.event.tolist() == [0]
     assert (persons.interests.tag.tolist(), persons.follows.organizer.tolist()) == ([0], [0])
 

@@ -67,7 +67,11 @@ def some_data(seed: int = 0, rows: int = 600, n_users: int = 80) -> Dataset:
     registered = instants()
     return Dataset(
         users=Users(
-            near(41.9, n_users), near(-87.6, n_users), draw(3, n_users, 0.2), np.ones(n_users, bool)
+            near(41.9, n_users),
+            near(-87.6, n_users),
+            draw(3, n_users, 0.2),
+            np.arange(n_users, dtype=np.int32) % 3 - 1,
+            np.ones(n_users, bool),
         ),
         events=Events(
             start=np.maximum(created, NOW - 60 * DAY) + DAY * rng.uniform(-1, 60, N_EVENTS),

@@ -67,6 +67,7 @@ def test_what_is_packed_does_not_grow_with_people_or_with_what_they_did(
         lat=np.append(people.lat, homeless),
         lon=np.append(people.lon, homeless),
         city=np.append(people.city, np.full(5000, -1, np.int32)),
+        language=np.append(people.language, np.full(5000, -1, np.int32)),
         rankable=np.append(people.rankable, np.ones(5000, bool)),
     )
     often = acts.rows(np.repeat(np.arange(len(acts)), 20))

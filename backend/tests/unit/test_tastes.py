@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from unit.towns import NOON, town
 
-from eventlink.recsys.dataset import Dataset, Ints, UserTags
+from eventlink.recsys.dataset import Dataset, Ints, UserTags, empty_dataset
 from eventlink.recsys.features import NAMES, Features
 from eventlink.recsys.features import tastes as module
 from eventlink.recsys.matrices import Dense
+from eventlink.recsys.persons import Persons
 from eventlink.recsys.snapshot import Pairs, Snapshot
 
 ORGANIZERS = 12
@@ -84,3 +85,35 @@ def test_only_the_tags_that_most_people_like_count(
     stranger, _ = lifts(divided, divided.n_users - 2)
     likes_the_other, _ = lifts(divided, 1)
     assert sorted([bool(stranger.any()), bool(likes_the_other.any())]) == [False, True]
+
+
+def test_a_stranger_is_led_to_what_people_of_the_same_language_choose(divided: Dataset) -> None:
+    reads = (np.arange(divided.n_users) % ORGANIZERS % 2).astype(np.int32)
+    reads[-2:] = (0, -1)
+    people = replace(divided, users=replace(divided.users, language=reads))
+    s = Snapshot(people, NOON)
+    users = np.array([divided.n_users - 2, divided.n_users - 1], np.int32)
+    x = Features(s).matrix(Pairs.every(users, s.n_columns))
+    even, taken = s.organizer % 2 == 0, np.diff(s.going.tocsc().indptr) > 3
+    for name in ("language.organizer_lift", "language.event_lift"):
+        reader, unknown = x[:, NAMES.index(name)].reshape(2, -1)
+        assert reader[even & taken].min() > 0.2
+        assert reader[~even & taken].max() < -0.2
+        assert not unknown.any()
+
+
+def test_a_language_that_nobody_of_the_crowd_reads_says_nothing(divided: Dataset) -> None:
+    reads = (np.arange(divided.n_users) % 2).astype(np.int32)
+    s = Snapshot(replace(divided, users=replace(divided.users, language=reads)), NOON)
+    alone = divided.users.rows(np.array([0]))
+    nobody = replace(
+        empty_dataset(),
+        users=replace(alone, language=np.array([2], np.int32)),
+        events=divided.events,
+        event_tags=divided.event_tags,
+        n_organizers=divided.n_organizers,
+        n_tags=divided.n_tags,
+    )
+    pairs = Pairs.every(np.zeros(1, np.int32), s.n_columns)
+    x = Features(s).matrix(pairs, persons=Persons(nobody, NOON))
+    assert not x[:, NAMES.index("language.event_lift")].any()

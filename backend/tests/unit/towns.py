@@ -72,6 +72,7 @@ def town(
             lat=46.0 + rng.normal(0, 0.05, n_users),
             lon=23.0 + rng.normal(0, 0.05, n_users),
             city=np.full(n_users, -1, np.int32),
+            language=np.full(n_users, -1, np.int32),
             rankable=np.ones(n_users, dtype=bool),
         ),
         events=events,

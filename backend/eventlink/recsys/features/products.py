@@ -32,6 +32,8 @@ FOR_NEWCOMERS = (
     "tags.interests",
     "tags.organizer_lift",
     "tags.category_lift",
+    "language.organizer_lift",
+    "language.event_lift",
     "place.distance",
     "place.beyond_nearest",
     "place.rank",
