@@ -260,6 +260,9 @@ class PersonsReader:
                     self._connection = _connect()
                     self._closing = weakref.finalize(self, self._connection.close)
                 with _reading(self._connection, whose) as reader:
+                    # For a few rows COPY costs more than it saves.
+                    options = {"adbc.postgresql.use_copy": "false"}
+                    reader.cursor.adbc_statement.set_options(**options)
                     return self._persons(reader)
             except adbc.Error:
                 self.close()

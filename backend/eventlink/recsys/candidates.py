@@ -6,7 +6,8 @@ What does not live here: the model's own scores, and who may be shown what (``re
 from collections.abc import Callable
 from copy import copy
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, reduce
+from operator import add
 
 import numpy as np
 import numpy.typing as npt
@@ -275,13 +276,11 @@ class _Ties:
         """Weigh the quantities; the sum of the matrices is theirs."""
         to_organizers, to_columns = self._parts(who, users)
         weights = slopes.astype(np.float32).tolist()
-        rest = weights[len(to_organizers) :]
-        of_organizers = sum(
-            (weight * tie for weight, tie in zip(weights, to_organizers, strict=False)),
-            start=0 * to_organizers[0],
-        )
-        weighted = [weight * tie for weight, tie in zip(rest, to_columns, strict=True)]
-        return [(of_organizers @ self.organizers).tocsr(), *weighted]
+        of_organizers = _weighted(to_organizers, weights[: len(to_organizers)])
+        of_columns = _weighted(to_columns, weights[len(to_organizers) :])
+        if of_organizers:
+            of_columns.append((reduce(add, of_organizers) @ self.organizers).tocsr())
+        return of_columns
 
     def _parts(self, who: Persons, users: Ints) -> tuple[list[Matrix], list[Matrix]]:
         """The quantities by organizer, and those by column."""
@@ -321,6 +320,11 @@ def _margins(
         return margins.reshape(len(piece), len(columns))
 
     return np.concatenate(list(in_processes(ask, pieces)))
+
+
+def _weighted(ties: list[Matrix], weights: list[float]) -> list[Matrix]:
+    """Weigh those in which anything is stored."""
+    return [weight * tie for weight, tie in zip(weights, ties, strict=True) if tie.nnz]
 
 
 def _by_past(rest: Dense, new: Bools) -> Dense:

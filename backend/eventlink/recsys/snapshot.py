@@ -171,6 +171,10 @@ class Pairs:
             groups: Of the columns; None if the table is by column.
         """
         few = groups is not None and groups.size <= FEW_GROUPS
+        if not table.nnz:  # as often for a single user
+            out = self._room(out)
+            out.fill(0)
+            return out
         if self.n_columns is None or few:
             if groups is None:
                 return self.of_both(table.toarray(), out)
