@@ -167,7 +167,7 @@ def calibrate_models(
         at, day_rng = day
         s = Snapshot(data, at)
         pairs = sample(data, s, day_rng)
-        found = margins(Features(s, expected), pairs, models)
+        found = margins(Features(s, expected, np.unique(pairs.user)), pairs, models)
         return found, pairs.y, pairs.weight * 2 ** ((at - days[-1]) / (HALF_LIFE_DAYS * DAY))
 
     work = list(zip(days.tolist(), rng.spawn(CALIBRATION_DAYS), strict=True))

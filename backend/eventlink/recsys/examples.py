@@ -185,7 +185,8 @@ def examples_of_day(
     y = np.arange(len(user)) < kept.sum()
     order = np.argsort(user, kind="stable")
     user, column, y = user[order], column[order], y[order]
-    features = Features(s, expected)
+    lists = ShownLists.of_day(data, s, at + DAY).sample(MOST_LISTS, rng)
+    features = Features(s, expected, np.union1d(users, lists.user))
     days = Examples(
         x=_features(features, user, column),
         y=y,
@@ -195,8 +196,7 @@ def examples_of_day(
         gain=y.astype(np.float32),
         position=np.zeros(len(y), np.float32),
     )
-    lists = ShownLists.of_day(data, s, at + DAY)
-    return _concatenate([days, _of_lists(lists.sample(MOST_LISTS, rng), features)])
+    return _concatenate([days, _of_lists(lists, features)])
 
 
 def _of_lists(lists: ShownLists, features: Features) -> Examples:

@@ -304,6 +304,14 @@ def test_features_of_pairs_are_those_of_the_matrix_that_differ_between_users() -
     assert (by_user == by_user[0]).all()
 
 
+def test_those_who_are_asked_for_have_the_features_they_have_among_all() -> None:
+    s, asked = Snapshot(some_data(rows=3000), NOW), np.array([3, 8, 50], np.int32)
+    pairs = Pairs.every(asked, s.n_columns)
+    found, everything = Features(s, asked=asked), Features(s)
+    assert np.array_equal(found.matrix(pairs), everything.matrix(pairs))
+    assert 0 < found.people.together.nnz < everything.people.together.nnz
+
+
 def test_a_replay_uses_forecasts_of_their_time() -> None:
     data = some_data(rows=3000, n_users=1500)
     forecasts = learn(data, NOW - 10 * DAY, NOW)

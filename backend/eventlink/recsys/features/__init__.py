@@ -75,16 +75,20 @@ class Features:
         s: The crowd.
         expected: What the next day brings each event, learned from days over at the instant;
             yesterday's number if None.
+        asked: Indices of the users of the crowd whose pairs will be asked for; anybody's if None.
+            With few of them it takes less time.
     """
 
     names = NAMES
 
-    def __init__(self, s: Snapshot, expected: Forecast | None = None) -> None:
+    def __init__(
+        self, s: Snapshot, expected: Forecast | None = None, asked: Ints | None = None
+    ) -> None:
         self.s = s
         self.expected = expected or YESTERDAY
         self.demand = demand.Demand(s)
         self.affinity = affinity.Affinity(s)
-        self.people = people.People(s)
+        self.people = people.People(s, asked)
         self.place = place.Place(s, self.demand)
         self.topics = topics.Topics(s)
         self.tastes = tastes.Tastes(s, self.topics)

@@ -61,21 +61,33 @@ class People:
 
     Args:
         s: The crowd.
+        asked: Indices of those of the crowd who will be asked for, anybody if None. What tells
+            nothing of them is not counted, which is most where they are few.
     """
 
-    def __init__(self, s: Snapshot) -> None:
+    def __init__(self, s: Snapshot, asked: Ints | None = None) -> None:
         self.s = s
+        self.asked = asked
+
+    def _known(self, matrix: Matrix) -> Matrix:
+        """Keep of users × things those that somebody who is asked for has to do with."""
+        return matrix if self.asked is None else only_columns(matrix, matrix[self.asked].indices)
+
+    @cached_property
+    def _past(self) -> Matrix:
+        """All events × users: who went where those went who are asked for."""
+        return self._known(self.s.registered).T
 
     @cached_property
     def together(self) -> Matrix:
         """All events × columns: how many people have both."""
-        together: Matrix = (self.s.registered.T @ self.s.going).tocsr()
+        together: Matrix = (self._past @ self.s.going).tocsr()
         return together
 
     @cached_property
     def together_recently(self) -> Matrix:
         """The same, of those who registered for the column in the last 72 h."""
-        return (self.s.registered.T @ self._going_recently()).tocsr()
+        return (self._past @ self._going_recently()).tocsr()
 
     def _going_recently(self) -> Matrix:
         log = self.s.data.registrations
@@ -97,7 +109,8 @@ class People:
         circles, organizers = self._circles(self.s.registered, self.s.follows), self.s.organizers
         own = np.flatnonzero(organizers.of_key[:-1] < organizers.size)
         scale = 1 / np.sqrt(_column_sums(circles) + ORGANIZER_SHRINKAGE)
-        return _scaled((circles.T @ circles[:, own]).tocsr(), scale, scale[own])
+        alike = (self._known(circles).T @ circles[:, own]).tocsr()
+        return _scaled(alike, scale, scale[own])
 
     def _circles(self, registered: Matrix, follows: Matrix) -> Matrix:
         """Users × all organizers: 1 where the user has been with or follows the organizer."""
@@ -124,8 +137,8 @@ class People:
         """
         again, places = People(s), s.column_of[to.events[self.s.columns]]
         new = np.setdiff1d(np.arange(s.n_columns, dtype=np.int32), places)
-        together = s.registered.T @ only_columns(s.going, new)
-        lately = s.registered.T @ only_columns(again._going_recently(), new)
+        together = again._past @ only_columns(s.going, new)
+        lately = again._past @ only_columns(again._going_recently(), new)
         added = {"together": together, "together_recently": lately}
         added["cosine"] = again._cosine(together.tocsr())
         for name, of_new in added.items():
