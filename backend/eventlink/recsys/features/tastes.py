@@ -13,11 +13,13 @@ from eventlink.recsys.features.about import About, Sheet
 from eventlink.recsys.features.topics import Topics
 from eventlink.recsys.matrices import Dense, Matrix, count, incidence, ones, row_sums, scale_rows
 from eventlink.recsys.persons import Rows
-from eventlink.recsys.shrinkage import drawn, strength
+from eventlink.recsys.shrinkage import strength
 from eventlink.recsys.snapshot import Pairs, Snapshot
 
 MOST_TAGS = 1024
 """Those liked by most; others are not counted, which bounds memory."""
+SAMPLE_TRAITS = 64
+"""Tags that tell how far lifts are to be smoothed."""
 MOST_PEOPLE = 50_000
 """Who tell what goes with what; more are sampled down to this, evenly, to bound the time."""
 
@@ -113,11 +115,12 @@ class Tastes:
         site = ((traits.T @ number) / max(float(number.sum()), 1.0))[:, None]
         chosen = (acts @ members).tocsr()
         together = (traits.T.tocsr() @ chosen).toarray()
-        whole = count(chosen.indices, chosen.shape[1], chosen.data)
-        weight = strength(together, whole, site, site * (1 - site))
+        whole = count(chosen.indices, chosen.shape[1], chosen.data).astype(np.float32)
+        some = slice(None, None, -(-len(site) // SAMPLE_TRAITS) or 1)
+        weight = strength(together[some], whole, site[some], site[some] * (1 - site[some]))
         known = np.maximum(site, np.float32(1e-9))
-        lift = np.log(drawn(together, whole, known, weight) / known)
-        return Lift(np.pad(lift, ((0, 0), (0, 1))).astype(np.float32), thing)
+        lift = np.log((together + weight * known) / ((whole + weight) * known))
+        return Lift(np.pad(lift, ((0, 0), (0, 1))), thing)
 
     def fill(self, sheet: Sheet, p: Pairs, who: Rows) -> None:
         """Write the features of pairs.
