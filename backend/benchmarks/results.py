@@ -70,7 +70,7 @@ def write(folder: Path) -> None:
         ),
         "![Share of the time that each phase takes](../../docs/plots/recompute.svg)\n",
         "## Floors\n",
-        "The bare operations on the same machine in the same run:\n",
+        "The bare operations on the same machine, each in a process of its own:\n",
         *(f"- `{name}`, {meaning};" for name, meaning in FLOORS.items()),
         "",
         _table(
