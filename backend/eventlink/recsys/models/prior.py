@@ -40,12 +40,16 @@ WEIGHTS = {
     "tags.intent": 1.0,
     "category.share": 0.5,
     "category.intent": 1.0,
+    "tags.organizer_lift": 0.3,
+    "tags.category_lift": 0.3,
+    "language.organizer_lift": 0.5,
+    "language.event_lift": 0.5,
 }
 """Log-odds per unit of a feature. Those of ties, interests, companions, demand, closeness and the
 next of a series are a conditional logit's, fitted to four years around one small town (1,230
 registrations on 360 days) and rounded. That town names cities where others have coordinates, and
-its people never mark, click or search: the other weights are set by hand. No weight was fitted to a
-city that quality is measured on."""
+its people never mark, click or search, nor name a language: the other weights are set by hand. No
+weight was fitted to a city that quality is measured on."""
 
 
 class PriorModel:
