@@ -154,7 +154,9 @@ def lists_of(ranked: dict[int, list[int]], scores: list[float] | None = None) ->
         events=np.array(sorted({e for events in ranked.values() for e in events}), np.int64),
         organizers=np.zeros(0, np.int64),
         tags=np.zeros(0, np.int64),
-        **dict.fromkeys(("tag_names", "cities", "categories"), pa.array([], pa.string())),
+        **dict.fromkeys(
+            ("tag_names", "cities", "categories", "languages"), pa.array([], pa.string())
+        ),
     )
     length = max(map(len, ranked.values()))
     columns = np.full((len(ranked), length), -1, np.int32)

@@ -73,7 +73,6 @@ class People:
         """Keep of users × things those that somebody who is asked for has to do with."""
         return matrix if self.asked is None else only_columns(matrix, matrix[self.asked].indices)
 
-    @cached_property
     def _past(self) -> Matrix:
         """All events × users: who went where those went who are asked for."""
         return self._known(self.s.registered).T
@@ -81,13 +80,13 @@ class People:
     @cached_property
     def together(self) -> Matrix:
         """All events × columns: how many people have both."""
-        together: Matrix = (self._past @ self.s.going).tocsr()
+        together: Matrix = (self._past() @ self.s.going).tocsr()
         return together
 
     @cached_property
     def together_recently(self) -> Matrix:
         """The same, of those who registered for the column in the last 72 h."""
-        return (self._past @ self._going_recently()).tocsr()
+        return (self._past() @ self._going_recently()).tocsr()
 
     def _going_recently(self) -> Matrix:
         log = self.s.data.registrations
@@ -137,8 +136,8 @@ class People:
         """
         again, places = People(s), s.column_of[to.events[self.s.columns]]
         new = np.setdiff1d(np.arange(s.n_columns, dtype=np.int32), places)
-        together = again._past @ only_columns(s.going, new)
-        lately = again._past @ only_columns(again._going_recently(), new)
+        together = again._past() @ only_columns(s.going, new)
+        lately = again._past() @ only_columns(again._going_recently(), new)
         added = {"together": together, "together_recently": lately}
         added["cosine"] = again._cosine(together.tocsr())
         for name, of_new in added.items():
