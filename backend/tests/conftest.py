@@ -1,6 +1,7 @@
 """What every test may ask for: a migrated PostgreSQL of its own, and the real data sets."""
 
 import os
+import signal
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,6 +30,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="run against this PostgreSQL's programs (for example /usr/lib/postgresql/15/bin)"
         " and not the embedded one",
     )
+
+
+def pytest_configure() -> None:
+    # What is started in the background ignores Ctrl-C, and so would the processes that tests end so.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
