@@ -9,36 +9,35 @@ hundreds of registrations, so a stratified sample stands for them all.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from scipy.special import expit
 
 from eventlink.recsys.dataset import DAY, Bools, Dataset, Floats, Ints
-from eventlink.recsys.examples import Outcomes, outcomes
-from eventlink.recsys.features import Features, Forecast
+from eventlink.recsys.features import Features
 from eventlink.recsys.matrices import Dense
 from eventlink.recsys.models import Model
 from eventlink.recsys.models.choice import calibrate
-from eventlink.recsys.parallel import in_processes
-from eventlink.recsys.progress import Report, silent
-from eventlink.recsys.snapshot import Pairs, Snapshot
+from eventlink.recsys.outcomes import Outcomes, outcomes
+from eventlink.recsys.snapshot import Snapshot
 
 USERS_A_STRATUM = 256
-STRANGE_COLUMNS = 30
-"""Candidates drawn for each user among those whose organizer the user has nothing to do with."""
+COLUMNS_A_KIND = 30
+"""Candidates drawn for each user of either kind: of organizers that the user has to do with, and
+others. What the user registered for is there in any case."""
 CALIBRATION_DAYS = 7
 """A whole week, for weekdays differ."""
 HALF_LIFE_DAYS = 2.0
 """Sites grow and events come in waves: the last days tell tomorrow's rate best."""
 LEAST_POSITIVES = 30
 """With fewer registrations in the sample a model keeps the calibration it has."""
-PAIRS_A_BLOCK = 16_384
 BINS = 10
 
 
 @dataclass(frozen=True)
-class Sample:
-    """Pairs of a day, with what came of them; each array of shape (n,), grouped by user."""
+class Drawn:
+    """Pairs of a day that stand for all, each array of shape (n,), users ascending."""
 
     user: Ints
     column: Ints
@@ -46,6 +45,29 @@ class Sample:
     """Whether the user registered within the day."""
     weight: Floats
     """How many pairs each stands for."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The same with their features: what a day says of scores."""
+
+    x: Dense
+    """Shape (n, number of features)."""
+    y: Bools
+    weight: Floats
+    at: float
+    """The day's first instant, seconds."""
+
+    @classmethod
+    def of(cls, drawn: Drawn, features: Features) -> Self:
+        """Look at drawn pairs.
+
+        Args:
+            drawn: Of a day.
+            features: Of its first instant, for the users drawn.
+        """
+        x = features.of_many(drawn.user, drawn.column)
+        return cls(x, drawn.y, drawn.weight, features.s.as_of)
 
 
 @dataclass(frozen=True)
@@ -71,11 +93,11 @@ class Reliability:
     """Of a logistic regression of what happened on the log-odds: 1 is right, below is too bold."""
 
 
-def sample(data: Dataset, s: Snapshot, rng: np.random.Generator) -> Sample:
+def draw(data: Dataset, s: Snapshot, rng: np.random.Generator) -> Drawn:
     """Draw pairs that stand for all users and candidates of the day after an instant.
 
     Users who registered for something and those who did not are drawn apart. So are candidates of
-    organizers the user has been with, looked at or follows: few pairs, but most registrations.
+    organizers the user has been with, looked at or follows, and others.
 
     Args:
         data: Everything; only the outcomes of [s.as_of, s.as_of + 1 day) are read.
@@ -86,27 +108,30 @@ def sample(data: Dataset, s: Snapshot, rng: np.random.Generator) -> Sample:
     everybody = np.flatnonzero(data.users.rankable).astype(np.int32)
     came = np.isin(everybody, truth.user)
     parts = [_stratum(s, truth, everybody[which], rng) for which in (came, ~came)]
-    return Sample(
-        user=np.concatenate([part.user for part in parts]),
-        column=np.concatenate([part.column for part in parts]),
-        y=np.concatenate([part.y for part in parts]),
-        weight=np.concatenate([part.weight for part in parts]),
+    user = np.concatenate([part.user for part in parts])
+    order = np.argsort(user, kind="stable")
+    return Drawn(
+        user=user[order],
+        column=np.concatenate([part.column for part in parts])[order],
+        y=np.concatenate([part.y for part in parts])[order],
+        weight=np.concatenate([part.weight for part in parts])[order],
     )
 
 
-def _stratum(s: Snapshot, truth: Outcomes, users: Ints, rng: np.random.Generator) -> Sample:
+def _stratum(s: Snapshot, truth: Outcomes, users: Ints, rng: np.random.Generator) -> Drawn:
     chosen = np.sort(rng.choice(users, min(USERS_A_STRATUM, len(users)), replace=False))
     y = np.zeros((len(chosen), s.n_columns), dtype=bool)
     of_chosen = np.isin(truth.user, chosen)
     y[np.searchsorted(chosen, truth.user[of_chosen]), truth.column[of_chosen]] = True
-    candidate = s.going[chosen].toarray() == 0
-    certain = candidate & (y | _tied(s, chosen))
-    strange = candidate & ~certain
-    share = np.minimum(STRANGE_COLUMNS / np.maximum(strange.sum(axis=1, keepdims=True), 1), 1)
-    drawn = strange & (rng.random(strange.shape) < share)
-    row, column = np.nonzero(certain | drawn)
-    weight = np.where(certain, 1.0, 1 / share) * (len(users) / max(len(chosen), 1))
-    return Sample(chosen[row], column.astype(np.int32), y[row, column], weight[row, column])
+    other, tied = (s.going[chosen].toarray() == 0) & ~y, _tied(s, chosen)
+    kept, weight = y.copy(), np.ones(y.shape)
+    for kind in (other & tied, other & ~tied):
+        share = np.minimum(COLUMNS_A_KIND / np.maximum(kind.sum(axis=1, keepdims=True), 1), 1)
+        kept |= kind & (rng.random(kind.shape) < share)
+        weight = np.where(kind, 1 / share, weight)
+    row, column = np.nonzero(kept)
+    stands_for = weight[row, column] * (len(users) / max(len(chosen), 1))
+    return Drawn(chosen[row], column.astype(np.int32), y[row, column], stands_for)
 
 
 def _tied(s: Snapshot, users: Ints) -> Bools:
@@ -116,69 +141,24 @@ def _tied(s: Snapshot, users: Ints) -> Bools:
     return tied
 
 
-def margins(features: Features, pairs: Sample, models: Sequence[Model]) -> list[Dense]:
-    """Compute each model's log-odds of a sample's pairs, a block at a time.
-
-    Args:
-        features: Of the sample's instant.
-        pairs: The sample.
-        models: Fitted on the same features.
-
-    Returns:
-        For each model, shape (n,).
-    """
-    found: list[list[Dense]] = [[np.zeros(0, np.float32)] for _ in models]
-    for begin in range(0, len(pairs.user), PAIRS_A_BLOCK):
-        block = slice(begin, begin + PAIRS_A_BLOCK)
-        asked, place = Pairs.distinct(pairs.user[block], pairs.column[block], features.s.n_columns)
-        x = features.matrix(asked)
-        for model, parts in zip(models, found, strict=True):
-            parts.append(model.margin(x)[place])
-    return [np.concatenate(parts) for parts in found]
-
-
-def calibrate_models(
-    data: Dataset,
-    as_of: float,
-    models: Sequence[Model],
-    expected: Forecast,
-    rng: np.random.Generator,
-    report: Report = silent,
-) -> None:
+def calibrate_models(models: Sequence[Model], samples: Sequence[Sample]) -> None:
     """Turn models' scores into probabilities, by slope and intercept of the log-odds (Platt, 1999).
 
-    Fitted on the last week's days over at an instant, each seen as of its own first instant, the
-    last ones weighing most. Orders stay. A model is left as it is where too little happened.
+    The last days weigh most. Orders stay. A model is left as it is where too little happened.
 
     Args:
-        data: Everything; nothing dated at or after ``as_of`` is read.
-        as_of: Seconds since 1970-01-01 UTC.
         models: To be changed in place.
-        expected: Demand, as forecast no later than ``CALIBRATION_DAYS`` before.
-        rng: Source of the draws.
-        report: Told of the progress.
+        samples: Of days that are over, in their order; ``CALIBRATION_DAYS`` of them are a week.
     """
-    if not models:
+    if not samples:
         return
-    report("calibrating", 0.0)
-    days = as_of - DAY * np.arange(CALIBRATION_DAYS, 0, -1.0)
-
-    def one(day: tuple[float, np.random.Generator]) -> tuple[list[Dense], Bools, Floats]:
-        at, day_rng = day
-        s = Snapshot(data, at)
-        pairs = sample(data, s, day_rng)
-        found = margins(Features(s, expected, np.unique(pairs.user)), pairs, models)
-        return found, pairs.y, pairs.weight * 2 ** ((at - days[-1]) / (HALF_LIFE_DAYS * DAY))
-
-    work = list(zip(days.tolist(), rng.spawn(CALIBRATION_DAYS), strict=True))
-    done = list(in_processes(one, work))
-    report("calibrating", 1.0)
-    y = np.concatenate([happened for _, happened, _ in done])
-    weight = np.concatenate([weights for _, _, weights in done])
+    ages = np.repeat([samples[-1].at - s.at for s in samples], [len(s.y) for s in samples])
+    y = np.concatenate([s.y for s in samples])
+    weight = np.concatenate([s.weight for s in samples]) * np.exp2(-ages / (HALF_LIFE_DAYS * DAY))
     if y.sum() < LEAST_POSITIVES or y.all():
         return
-    for number, model in enumerate(models):
-        margin = np.concatenate([found[number] for found, _, _ in done])
+    for model in models:
+        margin = np.concatenate([model.margin(s.x) for s in samples])
         model.rescale(*calibrate(margin, y, weight))
 
 

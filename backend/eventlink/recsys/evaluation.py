@@ -15,15 +15,15 @@ import numpy as np
 from eventlink.recsys.baselines import BASELINES
 from eventlink.recsys.calibration import (
     CALIBRATION_DAYS,
+    Drawn,
     Reliability,
     Sample,
     calibrate_models,
-    margins,
+    draw,
     reliability,
-    sample,
 )
 from eventlink.recsys.dataset import DAY, Bools, Dataset, Floats, Ints
-from eventlink.recsys.examples import Examples, outcomes, replay
+from eventlink.recsys.examples import Examples
 from eventlink.recsys.features import Features, forecast
 from eventlink.recsys.matrices import Dense, count
 from eventlink.recsys.metrics import (
@@ -37,9 +37,11 @@ from eventlink.recsys.metrics import (
 )
 from eventlink.recsys.models import Model
 from eventlink.recsys.options import TrainOptions
+from eventlink.recsys.outcomes import outcomes
 from eventlink.recsys.parallel import in_processes
 from eventlink.recsys.progress import Report, silent
 from eventlink.recsys.ranking import by_score
+from eventlink.recsys.replay import Replay, replay
 from eventlink.recsys.reranking import Reranker
 from eventlink.recsys.snapshot import Pairs, Snapshot
 
@@ -120,9 +122,9 @@ class _FoldResult:
     users: Ints
     history: Ints
     judged: dict[str, _Judged]
-    sample: Sample | None
+    drawn: Drawn | None
     margins: dict[str, Dense]
-    """Of the sample, by each model."""
+    """Of the pairs drawn, by each model."""
 
 
 def last_folds(data: Dataset, n_folds: int = FOLDS) -> Floats:
@@ -159,7 +161,7 @@ def evaluate(
     options: TrainOptions,
     rng: np.random.Generator,
     report: Report = silent,
-    examples: Examples | None = None,
+    replayed: Replay | None = None,
     *,
     baselines: Sequence[str] = COUNTS,
     calibrated: bool = False,
@@ -173,7 +175,7 @@ def evaluate(
         options: Of the training.
         rng: Source of all draws.
         report: Told of the progress.
-        examples: A replay of at least ``replay_instants(folds, options)``, where already made.
+        replayed: At least ``replay_instants(folds, options)``, where already done.
         baselines: Names of ``baselines.BASELINES``.
         calibrated: Calibrate the models as for serving, and measure how far that holds.
 
@@ -181,27 +183,27 @@ def evaluate(
         Name to outcome, the systems first. A fold without truth, or without anything to learn
         from, is left out.
     """
-    instants = replay_instants(folds, options)
     replay_rng = rng.spawn(1)[0]
-    if examples is None:
+    if replayed is None:
+        instants = replay_instants(folds, options)
+        sampled_from = folds[0] - CALIBRATION_DAYS * DAY if calibrated else np.inf
         report("forecasting demand", 0.0)
         forecasts = forecast.learn(data, instants[0], instants[-1])
         report("forecasting demand", 1.0)
-        replayed = replay(data, instants, forecasts, options, replay_rng, report)
-    else:
-        replayed = examples
+        replayed = replay(data, instants, forecasts, options, replay_rng, report, sampled_from)
+    seen = replayed
     generators = rng.spawn(len(folds))
 
     def one(number: int) -> _FoldResult | None:
         at, fold_rng = float(folds[number]), generators[number]
         end = at - 0.5 * DAY  # the last day that is over
-        known = replayed.between(end - options.replay_days * DAY, end)
+        known = seen.examples.between(end - options.replay_days * DAY, end)
         if not known.n_positives:
             return None
         trained = {name: fit(known, fold_rng) for name, fit in systems.items()}
         if calibrated:
-            expected = forecast.fit_as_of(data, at - CALIBRATION_DAYS * DAY)
-            calibrate_models(data, at, list(trained.values()), expected, fold_rng)
+            week = seen.samples_between(at - CALIBRATION_DAYS * DAY, at)
+            calibrate_models(list(trained.values()), week)
         return _fold(data, at, trained, baselines, options, fold_rng, calibrated=calibrated)
 
     results = []
@@ -248,8 +250,9 @@ def _fold(
     }
     drawn, found = None, {}
     if calibrated:
-        drawn = sample(data, s, rng)
-        found = dict(zip(models, margins(features, drawn, list(models.values())), strict=True))
+        drawn = draw(data, s, rng)
+        x = Sample.of(drawn, features).x
+        found = {name: model.margin(x) for name, model in models.items()}
     return _FoldResult(users, s.history[users], judged, drawn, found)
 
 
@@ -327,7 +330,7 @@ def _outcomes(names: list[str], results: list[_FoldResult | None]) -> dict[str, 
 
 
 def _reliability(name: str, results: list[_FoldResult]) -> Reliability | None:
-    drawn = [(r.margins[name], r.sample) for r in results if r.sample and name in r.margins]
+    drawn = [(r.margins[name], r.drawn) for r in results if r.drawn and name in r.margins]
     if not drawn:
         return None
     return reliability(

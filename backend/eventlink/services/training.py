@@ -14,13 +14,14 @@ from eventlink.errors import ModelMismatchError, NoPositivesError
 from eventlink.recsys.calibration import CALIBRATION_DAYS, calibrate_models
 from eventlink.recsys.dataset import DAY, Bools, Dataset, Floats
 from eventlink.recsys.evaluation import Fit, Outcome, evaluate, folds_before
-from eventlink.recsys.examples import Examples, replay
+from eventlink.recsys.examples import Examples
 from eventlink.recsys.features import NAMES, Forecast, forecast
 from eventlink.recsys.gate import Decision, decide
 from eventlink.recsys.models import Model, PriorModel, fit_model, model_from_json
 from eventlink.recsys.models.contract import require_features
 from eventlink.recsys.options import Activate, TrainOptions
 from eventlink.recsys.progress import Report
+from eventlink.recsys.replay import replay
 from eventlink.recsys.snapshot import Snapshot
 
 NEW, ACTIVE = "model", "active model"
@@ -121,15 +122,15 @@ def train(
             f"no registration, favourite or interaction is dated before {when}: there is nothing"
             " to learn from; to rank with prior weights add --skip-training"
         )
-    replay_rng, fold_rng, fit_rng, judge_rng, calibrate_rng = rng.spawn(5)
+    replay_rng, fold_rng, fit_rng, judge_rng = rng.spawn(4)
 
     # The folds and the final training replay the same days, so each is made once.
     instants = folds_before(snapshot.as_of, options.replay_days + n_folds)
     calibrated_from = snapshot.as_of - CALIBRATION_DAYS * DAY
     report("forecasting demand", 0.0)
-    forecasts = forecast.learn(data, min(instants[0], calibrated_from), snapshot.as_of)
+    forecasts = forecast.learn(data, instants[0], snapshot.as_of)
     report("forecasting demand", 1.0)
-    replayed = replay(data, instants, forecasts, options, replay_rng, report)
+    replayed = replay(data, instants, forecasts, options, replay_rng, report, calibrated_from)
 
     def fit(examples: Examples, rng: np.random.Generator) -> Model:
         return fit_model(examples, options, rng)
@@ -141,10 +142,9 @@ def train(
     if n_folds:
         folds = instants[options.replay_days :]
         outcomes = evaluate(data, folds, systems, options, fold_rng, report, replayed)
-    examples = replayed.between(instants[n_folds], snapshot.as_of)
+    examples = replayed.examples.between(instants[n_folds], snapshot.as_of)
     model = fit_model(examples, options, fit_rng, report)
-    expected = forecasts.at(calibrated_from)
-    calibrate_models(data, snapshot.as_of, [model], expected, calibrate_rng, report)
+    calibrate_models([model], replayed.samples)
     return Trained(
         scorer=Scorer(model, forecasts.at(snapshot.as_of)),
         positives=examples.n_positives,

@@ -31,7 +31,7 @@ from eventlink.errors import (
     UnknownUserError,
     WorkerKilledError,
 )
-from eventlink.recsys import examples, ranking
+from eventlink.recsys import ranking, replay
 from eventlink.services import recompute as service
 
 # A small site --------------------------------------------------------------------------------
@@ -428,7 +428,7 @@ def _pause(reached: "multiprocessing.synchronize.Event") -> Callable[..., None]:
 
 
 def _while_replaying(pause: Callable[..., None]) -> None:
-    examples.examples_of_day = pause  # type: ignore[assignment]
+    replay.examples_of_day = pause  # type: ignore[assignment]
 
 
 def _while_ranking(pause: Callable[..., None]) -> None:

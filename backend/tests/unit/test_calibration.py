@@ -7,20 +7,34 @@ import pytest
 from scipy.special import expit, logit
 from unit.towns import NOON
 
-from eventlink.recsys.calibration import calibrate_models, margins, reliability, sample
+from eventlink.recsys.calibration import (
+    CALIBRATION_DAYS,
+    Sample,
+    calibrate_models,
+    draw,
+    reliability,
+)
 from eventlink.recsys.dataset import DAY, Dataset
-from eventlink.recsys.examples import outcomes
 from eventlink.recsys.features import Features, forecast
-from eventlink.recsys.features.forecast import YESTERDAY
 from eventlink.recsys.models import PriorModel
+from eventlink.recsys.outcomes import outcomes
 from eventlink.recsys.snapshot import Pairs, Snapshot
 
 AT = NOON - DAY
 
 
+def week_before(data: Dataset) -> list[Sample]:
+    """Draw from each of the last days that are over, seen as of its own first instant."""
+    samples = []
+    for days in range(CALIBRATION_DAYS, 0, -1):
+        s = Snapshot(data, AT - days * DAY)
+        samples.append(Sample.of(draw(data, s, np.random.default_rng(days)), Features(s)))
+    return samples
+
+
 def test_a_sample_stands_for_all_pairs(loyal_town: Dataset) -> None:
     s = Snapshot(loyal_town, AT)
-    found = sample(loyal_town, s, np.random.default_rng(0))
+    found = draw(loyal_town, s, np.random.default_rng(0))
     all_pairs = loyal_town.n_users * s.n_columns - s.going.nnz
     assert found.weight.sum() == pytest.approx(all_pairs, rel=0.1)
     truth = outcomes(loyal_town, s, AT + DAY)
@@ -34,26 +48,24 @@ def test_where_few_users_are_drawn_they_stand_for_the_rest(
     monkeypatch.setattr("eventlink.recsys.calibration.USERS_A_STRATUM", 40)
     s = Snapshot(loyal_town, AT)
     truth = len(outcomes(loyal_town, s, AT + DAY).user)
-    found = [sample(loyal_town, s, np.random.default_rng(seed)) for seed in range(20)]
+    found = [draw(loyal_town, s, np.random.default_rng(seed)) for seed in range(20)]
     assert np.mean([(f.weight * f.y).sum() for f in found]) == pytest.approx(truth, rel=0.15)
 
 
 def test_users_who_get_no_ranking_are_not_drawn(loyal_town: Dataset) -> None:
     rankable = np.arange(loyal_town.n_users) % 2 == 0
     data = replace(loyal_town, users=replace(loyal_town.users, rankable=rankable))
-    assert rankable[sample(data, Snapshot(data, AT), np.random.default_rng(0)).user].all()
+    assert rankable[draw(data, Snapshot(data, AT), np.random.default_rng(0)).user].all()
 
 
 def test_calibration_foresees_tomorrow_s_registrations(loyal_town: Dataset) -> None:
     model = PriorModel()
     s = Snapshot(loyal_town, AT)
-    pairs = sample(loyal_town, s, np.random.default_rng(0))
-    features = Features(s, forecast.fit_as_of(loyal_town, AT))
-    [raw] = margins(features, pairs, [model])
-    calibrate_models(loyal_town, AT, [model], YESTERDAY, np.random.default_rng(1))
-    [calibrated] = margins(features, pairs, [model])
-    before = reliability(raw, pairs.y, pairs.weight)
-    after = reliability(calibrated, pairs.y, pairs.weight)
+    drawn = draw(loyal_town, s, np.random.default_rng(0))
+    tomorrow = Sample.of(drawn, Features(s, forecast.fit_as_of(loyal_town, AT)))
+    before = reliability(model.margin(tomorrow.x), tomorrow.y, tomorrow.weight)
+    calibrate_models([model], week_before(loyal_town))
+    after = reliability(model.margin(tomorrow.x), tomorrow.y, tomorrow.weight)
     assert before is not None
     assert after is not None
     assert not 0.5 < before.total_expected / before.total_happened < 2
@@ -67,7 +79,7 @@ def test_calibration_keeps_every_order(loyal_town: Dataset) -> None:
     s = Snapshot(loyal_town, AT)
     x = Features(s).matrix(Pairs.every(np.arange(5, dtype=np.int32), s.n_columns))
     before = model.margin(x)
-    calibrate_models(loyal_town, AT, [model], YESTERDAY, np.random.default_rng(1))
+    calibrate_models([model], week_before(loyal_town))
     after = model.margin(x)
     order = np.argsort(before)
     assert (np.diff(after[order]) > -1e-4).all()
@@ -76,15 +88,15 @@ def test_calibration_keeps_every_order(loyal_town: Dataset) -> None:
 
 def test_calibration_never_sees_the_future(loyal_town: Dataset) -> None:
     one, other = PriorModel(), PriorModel()
-    calibrate_models(loyal_town, AT, [one], YESTERDAY, np.random.default_rng(1))
-    calibrate_models(loyal_town.before(AT), AT, [other], YESTERDAY, np.random.default_rng(1))
+    calibrate_models([one], week_before(loyal_town))
+    calibrate_models([other], week_before(loyal_town.before(AT)))
     assert one.to_json() == other.to_json()
 
 
 def test_where_little_happened_a_model_stays_as_it_is(loyal_town: Dataset) -> None:
     few = replace(loyal_town, registrations=loyal_town.registrations.rows(slice(0, 20)))
     model = PriorModel()
-    calibrate_models(few, AT, [model], YESTERDAY, np.random.default_rng(1))
+    calibrate_models([model], week_before(few))
     assert model.to_json() == PriorModel().to_json()
 
 

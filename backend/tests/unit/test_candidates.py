@@ -7,11 +7,11 @@ from unit.towns import NOON, town
 from eventlink.recsys.candidates import Candidates
 from eventlink.recsys.dataset import DAY, Dataset
 from eventlink.recsys.evaluation import folds_before
-from eventlink.recsys.examples import replay
 from eventlink.recsys.features import Features
 from eventlink.recsys.features.forecast import learn
 from eventlink.recsys.models import Model, fit_model
 from eventlink.recsys.options import TrainOptions
+from eventlink.recsys.replay import replay
 from eventlink.recsys.snapshot import Pairs, Snapshot
 
 USERS = np.arange(200, dtype=np.int32)
@@ -28,7 +28,7 @@ def data() -> Dataset:
 def model(data: Dataset) -> Model:
     options = TrainOptions(replay_days=10, negatives=20, model="linear")
     instants, forecasts = folds_before(NOON, 10), learn(data, NOON - 10 * DAY, NOON)
-    examples = replay(data, instants, forecasts, options, np.random.default_rng(0))
+    examples = replay(data, instants, forecasts, options, np.random.default_rng(0)).examples
     return fit_model(examples, options, np.random.default_rng(0))
 
 

@@ -7,9 +7,10 @@ from unit.towns import NOON, without_signal
 
 from eventlink.recsys.dataset import DAY, Dataset
 from eventlink.recsys.evaluation import Outcome, evaluate, folds_before, last_folds
-from eventlink.recsys.examples import Examples, outcomes
+from eventlink.recsys.examples import Examples
 from eventlink.recsys.models import ConditionalLogit, Model
 from eventlink.recsys.options import TrainOptions
+from eventlink.recsys.outcomes import outcomes
 from eventlink.recsys.snapshot import Snapshot
 
 OPTIONS = TrainOptions(replay_days=14, negatives=30)

@@ -7,8 +7,8 @@ import pytest
 from unit.towns import NOON, town
 
 from eventlink.recsys.dataset import DAY, HOUR, Act, Dataset, Favorites, Interactions
-from eventlink.recsys.examples import MOST_LISTS, examples_of_day
-from eventlink.recsys.features import Forecast
+from eventlink.recsys.examples import MOST_LISTS, choices_of_day, examples_of_day
+from eventlink.recsys.features import Features
 from eventlink.recsys.impressions import CAME, CLICKED, MARKED, REGISTERED, ShownLists
 from eventlink.recsys.snapshot import Snapshot
 
@@ -107,7 +107,10 @@ def test_examples_of_a_day_hold_its_lists_as_groups_of_their_own(
 ) -> None:
     shown = [(5, event, 1.0, Act.IMPRESSION, place, 9) for place, event in enumerate(live[:4])]
     data = replace(data, interactions=acts(*shown, (5, live[2], 1.1, Act.CLICK, 2, 9)))
-    seen = examples_of_day(data, MORNING, Forecast(), 20, 1.0, rng)
+    s = Snapshot(data, MORNING)
+    choices = choices_of_day(data, s, 20, 1.0, rng)
+    assert 5 in choices.users
+    seen = examples_of_day(choices, Features(s, asked=choices.users))
     listed = seen.weight == 0
     assert listed.sum() == 4
     assert len(set(seen.group[listed])) == 1

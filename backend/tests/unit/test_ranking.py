@@ -11,12 +11,12 @@ from unit.towns import NOON, town
 from eventlink.recsys import candidates
 from eventlink.recsys.dataset import DAY, Dataset, Ints, UserOrganizers, UserTags
 from eventlink.recsys.evaluation import folds_before
-from eventlink.recsys.examples import replay
 from eventlink.recsys.features import NAMES, Features
 from eventlink.recsys.features.forecast import learn
 from eventlink.recsys.models import KINDS, Model, PriorModel, fit_model
 from eventlink.recsys.options import TrainOptions
 from eventlink.recsys.ranking import Ranker, Rankings
+from eventlink.recsys.replay import replay
 from eventlink.recsys.snapshot import Pairs, Snapshot
 
 
@@ -91,7 +91,7 @@ def constrained() -> Dataset:
 def trained(data: Dataset, kind: str = "linear") -> Model:
     options = TrainOptions(replay_days=10, negatives=20, model=kind)
     instants, forecasts = folds_before(NOON, 10), learn(data, NOON - 10 * DAY, NOON)
-    examples = replay(data, instants, forecasts, options, np.random.default_rng(0))
+    examples = replay(data, instants, forecasts, options, np.random.default_rng(0)).examples
     return fit_model(examples, options, np.random.default_rng(0))
 
 

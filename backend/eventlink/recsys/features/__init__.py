@@ -5,6 +5,7 @@ What does not live here: what a feature weighs (``recsys.models``).
 
 from copy import copy
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 
@@ -63,6 +64,7 @@ EVENTS = slice(0, sum(len(family.names) for family in OF_EVENTS))
 """Features that are the same for every user come first."""
 PAIRS = slice(EVENTS.stop, len(NAMES))
 """The others."""
+USERS_A_BLOCK = 256
 
 
 class Features:
@@ -168,6 +170,23 @@ class Features:
         sheet = Sheet(len(p), NAMES[PAIRS], out)
         self._fill(sheet, p, persons)
         return sheet.matrix
+
+    def of_many(self, user: Ints, column: Ints) -> Dense:
+        """Compute the features of many pairs, a block of users at a time, to bound memory.
+
+        Args:
+            user: Indices of users of the crowd, ascending, repeated as needed.
+            column: Places in ``Snapshot.columns``, of the same length.
+
+        Returns:
+            Shape (len(user), len(names)), a row after the other in memory.
+        """
+        x = np.empty((len(user), len(NAMES)), np.float32)
+        first = np.flatnonzero(np.diff(user, prepend=-1))
+        for begin, end in pairwise([*first[::USERS_A_BLOCK].tolist(), len(user)]):
+            pairs, place = Pairs.distinct(user[begin:end], column[begin:end], self.s.n_columns)
+            x[begin:end] = self.matrix(pairs)[place]
+        return x
 
     def _fill(self, sheet: Sheet, p: Pairs, persons: Persons | None) -> None:
         who = self.s if persons is None else persons
