@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 import numpy as np
 from sqlalchemy import Connection, delete, text
 
-from eventlink.db.dataset import Ids
+from eventlink.db.keys import Ids
 from eventlink.db.recommendations import Lists, event_ids
 from eventlink.db.tables import RecommendationExploration
 from eventlink.recsys.matrices import Dense

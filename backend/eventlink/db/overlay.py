@@ -9,7 +9,7 @@ from datetime import datetime
 import numpy as np
 from sqlalchemy import Connection, TextClause, text
 
-from eventlink.db.dataset import Ids
+from eventlink.db.keys import Ids
 from eventlink.db.recommendations import Lists, event_ids, reason_arguments, require_finite
 from eventlink.recsys.matrices import Dense
 from eventlink.recsys.reasons import CODES

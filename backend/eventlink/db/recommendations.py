@@ -26,7 +26,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import OperationalError
 
 from eventlink.db.binary_copy import HEADER, TRAILER, encode_lists
-from eventlink.db.dataset import Ids, Keys
+from eventlink.db.keys import Ids, Keys
 from eventlink.db.session import NO_TIMEOUTS, USUAL_TIMEOUTS, autocommit, driver
 from eventlink.db.tables import (
     RecommendationGeneration,

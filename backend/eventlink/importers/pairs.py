@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from eventlink.db.dataset import Ids
+from eventlink.db.keys import Ids
 from eventlink.errors import BadFileError, BadRowError
 from eventlink.importers.bad_rows import locate
 from eventlink.importers.cells import Problem, check_batch

@@ -1,6 +1,6 @@
 """The Dataset: everything the ranker may know, as columns, and what was known of it at an instant.
 
-What does not live here: database ids (``db.dataset`` turns them into the indices used here) and
+What does not live here: database ids (``db.columns`` turns them into the indices used here) and
 anything computed from the columns (``recsys.features``).
 
 Conventions. An instant is a float64 of seconds since 1970-01-01 UTC; ``-inf`` is "long ago, date

@@ -14,8 +14,9 @@ import numpy as np
 from sqlalchemy import Connection
 
 from eventlink.config import revision
-from eventlink.db.dataset import Keys, load_dataset
+from eventlink.db.dataset import load_dataset
 from eventlink.db.explorations import Explored, explored, store_explorations
+from eventlink.db.keys import Keys
 from eventlink.db.models import (
     StoredModel,
     active_model,

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from eventlink.db.dataset import Keys
+from eventlink.db.keys import Keys
 from eventlink.recsys.dataset import Floats, Ints
 from eventlink.recsys.options import RerankingOptions
 from eventlink.recsys.ranking import Ranker

@@ -13,7 +13,8 @@ import numpy.typing as npt
 import pyarrow as pa
 from sqlalchemy import Connection
 
-from eventlink.db.dataset import Ids, load_dataset
+from eventlink.db.dataset import load_dataset
+from eventlink.db.keys import Ids
 from eventlink.db.models import StoredModel, active_model, stored_model
 from eventlink.db.session import require_migrations, transaction
 from eventlink.errors import NotFoundError

@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from eventlink.db.dataset import Ids, Keys, PersonsReader
+from eventlink.db.dataset import PersonsReader
 from eventlink.db.explorations import Explored, explored
+from eventlink.db.keys import Ids, Keys
 from eventlink.db.recommendations import Lists, fill_shard
 from eventlink.db.session import connection, libpq_url, use_database
 from eventlink.recsys.dataset import Floats, Ints

@@ -10,7 +10,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from scipy.special import logit
 
-from eventlink.db.dataset import Ids, Keys, PersonsReader, load_dataset, load_events
+from eventlink.db.dataset import PersonsReader, load_dataset, load_events
+from eventlink.db.keys import Ids, Keys
 from eventlink.db.models import StoredModel, active_model
 from eventlink.db.overlay import last_scores, later_last_scores
 from eventlink.db.recommendations import Lists, generation_meta, served_since

@@ -15,7 +15,7 @@ import psycopg
 import pyarrow as pa
 from psycopg import sql
 
-from eventlink.db.dataset import Keys
+from eventlink.db.keys import Keys
 from eventlink.db.recommendations import Lists
 from eventlink.recsys.options import TrainOptions
 from eventlink.recsys.ranking import Rankings

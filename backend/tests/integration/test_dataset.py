@@ -7,7 +7,7 @@ import psycopg
 import pytest
 from integration.sites import DAY, NOON, Site
 
-from eventlink.db import dataset
+from eventlink.db import columns
 from eventlink.db.dataset import PersonsReader, load_dataset
 from eventlink.errors import DatabaseUnreachableError
 from eventlink.recsys.dataset import Act
@@ -196,16 +196,16 @@ def test_tables_are_sorted_by_instant_whatever_order_they_are_stored_in(site: Si
 def test_all_tables_are_read_as_of_one_instant(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     site.users(1)
     site.event(5)
-    event_tags = dataset._Reader.event_tags
+    event_tags = columns.Reader.event_tags
 
-    def while_somebody_writes(reader: dataset._Reader) -> object:
+    def while_somebody_writes(reader: columns.Reader) -> object:
         site.users(2)
         site.event(6)
         site.registration(1, 5)
         site.registration(2, 6)
         return event_tags(reader)
 
-    monkeypatch.setattr(dataset._Reader, "event_tags", while_somebody_writes)
+    monkeypatch.setattr(columns.Reader, "event_tags", while_somebody_writes)
     data, _ = load_dataset()
     assert (data.n_users, data.n_events, len(data.registrations)) == (1, 1, 0)
 
