@@ -1,6 +1,7 @@
 """Publishing rankings: a new generation beside the serving one, then one pointer flipped.
 
-What does not live here: how rankings are made (``recsys.ranking``) and when (``services``).
+What does not live here: how rankings are made (``recsys.ranking``) and when (``services``), and how
+a partition appears and goes without being noticed (``db.partitions``).
 
 A generation is a partition of ``recommendation_lists``: made, filled by COPY FREEZE and attached in
 one transaction, pointed at in the next. A reader sees the old generation or the new one and nothing
@@ -11,7 +12,6 @@ own, and then all is checked and attached as before. A partition of partitions, 
 cost every reader: with 16 of them a stored list takes 0.9 ms to select, and 0.3 ms without.
 """
 
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,14 +19,19 @@ from datetime import datetime
 from typing import Any
 
 import numpy as np
-import structlog
-from psycopg.errors import LockNotAvailable
 from sqlalchemy import Connection, delete, func, insert, select, text
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.exc import OperationalError
 
 from eventlink.db.binary_copy import HEADER, TRAILER, encode_lists
 from eventlink.db.keys import Ids, Keys
+from eventlink.db.partitions import (
+    attach,
+    await_readers,
+    create,
+    drop_others,
+    partition_of,
+    shards_of,
+)
 from eventlink.db.session import NO_TIMEOUTS, USUAL_TIMEOUTS, autocommit, driver
 from eventlink.db.tables import (
     RecommendationGeneration,
@@ -38,8 +43,6 @@ from eventlink.recsys.dataset import Ints
 from eventlink.recsys.ranking import Rankings
 from eventlink.recsys.reasons import CODES
 
-log = structlog.get_logger()
-
 RECOMPUTE_LOCK = 0x45564C4B  # "EVLK"
 KEEPALIVES = text(
     "SELECT set_config('tcp_keepalives_idle', '30', false),"
@@ -47,31 +50,8 @@ KEEPALIVES = text(
     " set_config('tcp_keepalives_count', '3', false)"
 )
 """A machine that dies says no goodbye; the server notices after a minute, and not after hours."""
-LOCK_TIMEOUT = "2s"
-LOCK_ATTEMPTS = 30
-LONGEST_READ = 5.0
-"""Seconds that publishing waits for those who were reading when a generation was attached."""
 LEAST_SHARE = 0.98
 """A generation that has less than this share of the users served now is not published."""
-
-PARTITION_PREFIX = "recommendation_lists_g"
-PARTITIONS = text(
-    "SELECT relname, inhparent IS NOT NULL, coalesce(inhdetachpending, false)"
-    "  FROM pg_class LEFT JOIN pg_inherits ON inhrelid = pg_class.oid"
-    f" WHERE relkind = 'r' AND relname ~ '^{PARTITION_PREFIX}[0-9]+(_shards)?$'"
-    "   AND pg_table_is_visible(pg_class.oid)"
-    " ORDER BY inhdetachpending DESC NULLS LAST, pg_class.oid"
-)
-"""Names of partitions, and of the tables of shards that a killed recompute left; whether attached,
-and whether a DETACH was begun and not ended. Such a one comes first: no other can be detached
-before."""
-
-READERS = text(
-    "SELECT virtualtransaction FROM pg_locks"
-    " WHERE relation = 'recommendation_lists'::regclass AND granted AND pid <> pg_backend_pid()"
-    "   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
-)
-"""Who has the rankings locked: everybody who plans a statement on them or runs it."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +122,7 @@ def build_generation(
         generation = _create(conn, model_version, generated_at, meta or {})
         _copy(conn, generation, lists, "FORMAT binary, FREEZE")
         _check_and_attach(conn, generation)
-    _await_readers(conn)
+    await_readers(conn)
     return generation
 
 
@@ -162,7 +142,7 @@ def begin_generation(
     """
     with conn.begin():
         generation = _create(conn, model_version, generated_at, meta)
-        conn.execute(text(f"CREATE TABLE {_shards(generation)} (shard integer PRIMARY KEY)"))
+        conn.execute(text(f"CREATE TABLE {shards_of(generation)} (shard integer PRIMARY KEY)"))
     return generation
 
 
@@ -191,7 +171,7 @@ def fill_shard(conn: Connection, generation: int, shard: int, lists: Iterable[Li
     conn.commit()
     with conn.begin():
         taken = conn.execute(
-            text(f"INSERT INTO {_shards(generation)} VALUES (:shard) ON CONFLICT DO NOTHING"),
+            text(f"INSERT INTO {shards_of(generation)} VALUES (:shard) ON CONFLICT DO NOTHING"),
             {"shard": shard},
         )
         if not taken.rowcount:
@@ -214,9 +194,9 @@ def finish_generation(conn: Connection, generation: int) -> int:
         PublishRefusedError: Too many users are missing, or somebody keeps the table locked.
     """
     with conn.begin():
-        conn.execute(text(f"DROP TABLE {_shards(generation)}"))
+        conn.execute(text(f"DROP TABLE {shards_of(generation)}"))
         count = _check_and_attach(conn, generation)
-    _await_readers(conn)
+    await_readers(conn)
     return count
 
 
@@ -233,20 +213,14 @@ def _create(
         )
         .returning(RecommendationGeneration.generation)
     ).scalar_one()
-    partition = _partition(generation)
-    conn.execute(
-        text(
-            f"CREATE TABLE {partition} (LIKE recommendation_lists INCLUDING DEFAULTS,"
-            f" CONSTRAINT {partition}_generation CHECK (generation = {generation}))"
-        )
-    )
+    create(conn, generation)
     return generation
 
 
 def _copy(conn: Connection, generation: int, lists: Iterable[Lists], how: str) -> None:
     with (
         driver(conn).cursor() as cursor,
-        cursor.copy(f"COPY {_partition(generation)} FROM STDIN ({how})") as copy,
+        cursor.copy(f"COPY {partition_of(generation)} FROM STDIN ({how})") as copy,
     ):
         copy.write(HEADER)
         for part in lists:
@@ -256,7 +230,7 @@ def _copy(conn: Connection, generation: int, lists: Iterable[Lists], how: str) -
 
 def _check_and_attach(conn: Connection, generation: int) -> int:
     """Return how many users a filled generation has, once it may be pointed at."""
-    partition = _partition(generation)
+    partition = partition_of(generation)
     conn.execute(text(f"ALTER TABLE {partition} ADD PRIMARY KEY (generation, user_id)"))
     count: int = conn.execute(text(f"SELECT count(*) FROM {partition}")).scalar_one()
     _require_users(conn, partition, count)
@@ -265,7 +239,7 @@ def _check_and_attach(conn: Connection, generation: int) -> int:
         {"n": count, "g": generation},
     )
     conn.execute(text(f"ANALYZE {partition}"))
-    _attach(conn, generation)
+    attach(conn, generation)
     return count
 
 
@@ -317,22 +291,7 @@ def clean_up() -> None:
             select(RecommendationServing.generation, RecommendationServing.previous_generation)
         ).all()
         kept = [number for row in serving for number in row if number is not None]
-        conn.execute(text(f"SET lock_timeout = '{LOCK_TIMEOUT}'"))
-        for table, attached, pending in conn.execute(PARTITIONS).all():
-            generation = int(table.removeprefix(PARTITION_PREFIX).removesuffix("_shards"))
-            if generation in kept:
-                continue
-            try:
-                if attached:
-                    how = "FINALIZE" if pending else "CONCURRENTLY"
-                    conn.execute(
-                        text(f"ALTER TABLE recommendation_lists DETACH PARTITION {table} {how}")
-                    )
-                conn.execute(text(f"DROP TABLE {table}"))
-            except OperationalError as error:
-                log.warning("an old generation is still read", table=table, error=str(error.orig))
-                kept.append(generation)
-        conn.execute(text("RESET lock_timeout"))
+        kept += drop_others(conn, kept)
         old = RecommendationGeneration.generation.not_in(kept)
         conn.execute(delete(RecommendationGeneration).where(old))
         made = select(RecommendationGeneration.generated_at).join(
@@ -396,68 +355,3 @@ def _require_users(conn: Connection, partition: str, count: int) -> None:
             f"{lost} of the {before} users served now are missing from the new rankings of"
             f" {count}; nothing was published; check that users are not deactivated by mistake"
         )
-
-
-def _attach(conn: Connection, generation: int) -> None:
-    """Attach a partition, and drop from it whoever was erased while it was made.
-
-    The lock is one that readers do not notice and that whoever deletes users waits for. So a
-    deletion either is seen by our DELETE, or its trigger sees the partition.
-    """
-    _lock_against_erasing(conn)
-    partition = _partition(generation)
-    conn.execute(
-        text(
-            f"ALTER TABLE recommendation_lists ATTACH PARTITION {partition}"
-            f" FOR VALUES IN ({generation})"
-        )
-    )
-    conn.execute(
-        text(f"DELETE FROM {partition} WHERE NOT EXISTS (SELECT FROM users WHERE id = user_id)")
-    )
-
-
-def _lock_against_erasing(conn: Connection) -> None:
-    """Lock in short pieces of waiting, because whoever comes later waits behind us."""
-    for attempt in range(1, LOCK_ATTEMPTS + 1):
-        try:
-            with conn.begin_nested():
-                conn.execute(text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'"))
-                conn.execute(
-                    text("LOCK TABLE ONLY recommendation_lists IN SHARE ROW EXCLUSIVE MODE")
-                )
-        except OperationalError as error:
-            if not isinstance(error.orig, LockNotAvailable):
-                raise
-            log.info("waiting for a lock on recommendation_lists", attempt=attempt)
-            time.sleep(0.5)
-        else:
-            return
-    raise PublishRefusedError(
-        "somebody keeps recommendation_lists locked; nothing was published; find the session with"
-        " SELECT pg_blocking_pids(pid), * FROM pg_stat_activity, end it, and run again"
-    )
-
-
-def _await_readers(conn: Connection) -> None:
-    """Wait until whoever was reading when a partition was attached has finished.
-
-    A statement is planned first and takes its snapshot after. One planned before the attaching
-    that takes its snapshot after the flip would look for the new generation in the old partitions
-    and find an empty ranking. It holds its lock all the while, so it can be waited for.
-    """
-    deadline = time.monotonic() + LONGEST_READ
-    with conn.begin():
-        older = set(conn.execute(READERS).scalars())
-        while older and time.monotonic() < deadline:
-            time.sleep(0.002)
-            older &= set(conn.execute(READERS).scalars())
-
-
-def _partition(generation: int) -> str:
-    return f"{PARTITION_PREFIX}{generation}"
-
-
-def _shards(generation: int) -> str:
-    """Name the table of the shards that are filled; dropped with the generation."""
-    return f"{_partition(generation)}_shards"

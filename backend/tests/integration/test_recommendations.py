@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from integration.sites import DAY, HOUR, NOON, Row, Site, eventually, lists_of
 
-from eventlink.db import recommendations
+from eventlink.db import partitions
 from eventlink.db.binary_copy import HEADER, TRAILER, encode_lists
 from eventlink.db.overlay import store_refreshed
 from eventlink.db.recommendations import (
@@ -72,9 +72,9 @@ def reading(site: Site, isolation: str = "READ COMMITTED") -> Iterator[Callable[
 
 @pytest.fixture
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recommendations, "LONGEST_READ", 0.1)
-    monkeypatch.setattr(recommendations, "LOCK_TIMEOUT", "100ms")
-    monkeypatch.setattr(recommendations, "LOCK_ATTEMPTS", 2)
+    monkeypatch.setattr(partitions, "LONGEST_READ", 0.1)
+    monkeypatch.setattr(partitions, "LOCK_TIMEOUT", "100ms")
+    monkeypatch.setattr(partitions, "LOCK_ATTEMPTS", 2)
 
 
 # What is written is what is read ------------------------------------------------------------
@@ -183,7 +183,7 @@ def test_readers_never_see_an_empty_or_mixed_ranking(site: Site) -> None:
 def test_the_pointer_waits_for_whoever_reads_by_a_plan_without_the_new_partition(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recommendations, "LONGEST_READ", 60.0)
+    monkeypatch.setattr(partitions, "LONGEST_READ", 60.0)
     publish({1: [5]})
     with ThreadPoolExecutor() as pool:
         with reading(site):

@@ -19,7 +19,7 @@ import psycopg
 import pytest
 from integration.sites import DAY, HOUR, NOON, Site, a_small_site, eventually, rank_at, recompute_at
 
-from eventlink.db import recommendations, session
+from eventlink.db import partitions, recommendations, session
 from eventlink.db.recommendations import recompute_lock
 from eventlink.errors import (
     ModelMismatchError,
@@ -449,7 +449,7 @@ def _in_helpers(act: Callable[[], object]) -> Callable[..., ranking.Rankings]:
 
 
 def _while_waiting_for_readers(pause: Callable[..., None]) -> None:
-    recommendations._await_readers = pause
+    recommendations.await_readers = pause
 
 
 def _between_build_and_flip(pause: Callable[..., None]) -> None:
@@ -546,8 +546,8 @@ def test_killed_while_an_old_generation_is_detached_the_next_run_finishes_it(cit
         rank_at(now=NOON - hours * HOUR)
 
     def prepare() -> None:
-        recommendations.LOCK_TIMEOUT = "60s"
-        recommendations.LONGEST_READ = 0.0
+        partitions.LOCK_TIMEOUT = "60s"
+        partitions.LONGEST_READ = 0.0
 
     pending = "SELECT 1 FROM pg_inherits WHERE inhdetachpending"
     with psycopg.connect(city.address) as reader:
