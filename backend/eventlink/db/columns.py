@@ -4,7 +4,9 @@ What does not live here: connections and transactions (``db.dataset``), and any 
 the columns mean (``recsys``).
 """
 
-from typing import Any, TypeVar
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +16,7 @@ import pyarrow.compute as pc
 from eventlink.db.keys import Ids, Keys
 from eventlink.recsys.dataset import (
     Act,
+    Dataset,
     Events,
     EventTags,
     Favorites,
@@ -94,26 +97,58 @@ SELECT user_id, {_instant("occurred_at")} AS at, lower(word.name) AS word
  WHERE interaction_type IN ('search', 'filter') AND user_id IS NOT NULL AND word.name IS NOT NULL
    AND {{whose}}
 """
+OF_PERSONS = (
+    USERS,
+    INTERESTS,
+    HIDDEN_TAGS,
+    FOLLOWS,
+    BLOCKS,
+    REGISTRATIONS,
+    FAVORITES,
+    INTERACTIONS,
+    INTENTS,
+)
+"""What ``Reader.persons`` reads."""
 
 
 class Reader:
     """Reads tables into columns with the numbering of some keys.
 
     Args:
-        cursor: Inside a transaction.
-        whose: Condition on ``user_id``: whose rows are read.
+        read: Returns the rows of a statement of this module, of those people who are read.
     """
 
     keys: Keys
 
-    def __init__(self, cursor: Any, whose: str) -> None:
-        self.cursor = cursor
-        self.whose = whose
+    def __init__(self, read: Callable[[str], pa.Table]) -> None:
+        self.read = read
 
-    def read(self, sql: str) -> pa.Table:
-        """Run a statement of this module; only rows of those who were asked for are there."""
-        self.cursor.execute(sql.replace("{whose}", self.whose))
-        return self.cursor.fetch_arrow_table()
+    def persons(self, crowd: Dataset, keys: Keys) -> tuple[Dataset, Keys]:
+        """Read some people's rows.
+
+        Args:
+            crowd: Read earlier; its events, organizers and tags keep their indices.
+            keys: Of the crowd.
+
+        Returns:
+            A Dataset of these people alone, numbered anew, and its keys. Rows that name an event,
+            organizer or tag of which the crowd does not know are left out.
+        """
+        users = self.read(USERS)
+        self.keys = replace(keys, users=ids_of(users["user_id"]))
+        persons = replace(
+            crowd,
+            users=self.users(users),
+            interests=self.user_tags(INTERESTS),
+            hidden_tags=self.user_tags(HIDDEN_TAGS),
+            follows=self.user_organizers(self.read(FOLLOWS)),
+            blocks=self.user_organizers(self.read(BLOCKS)),
+            registrations=self.registrations(),
+            favorites=self.favorites(),
+            interactions=self.interactions(),
+            intents=self.intents(),
+        )
+        return persons, self.keys
 
     def users(self, rows: pa.Table) -> Users:
         """Make columns of what ``USERS`` read, in the order of their ids."""

@@ -7,11 +7,9 @@ object is made. All statements of a read run in one REPEATABLE READ transaction,
 instant.
 """
 
-import weakref
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
 
 import adbc_driver_postgresql.dbapi as adbc
 import numpy as np
@@ -47,7 +45,7 @@ def load_dataset() -> tuple[Dataset, Keys]:
     Raises:
         DatabaseUnreachableError: The server does not answer, or breaks off.
     """
-    with _translated(), _connect() as connection, _reading(connection, "true") as reader:
+    with _reading() as reader:
         users, events, tags = reader.read(USERS), reader.read(EVENTS), reader.read(TAGS)
         follows, blocks = reader.read(FOLLOWS), reader.read(BLOCKS)
         named = (events["owner_id"].drop_null(), follows["organizer_id"], blocks["organizer_id"])
@@ -99,7 +97,7 @@ def load_events(before: Dataset, keys: Keys) -> tuple[Dataset, Keys, Moves] | No
     Raises:
         DatabaseUnreachableError: The server does not answer, or breaks off.
     """
-    with _translated(), _connect() as connection, _reading(connection, "true") as reader:
+    with _reading() as reader:
         events, tags = reader.read(EVENTS), reader.read(TAGS)
         later = replace(
             keys,
@@ -133,93 +131,43 @@ def load_events(before: Dataset, keys: Keys) -> tuple[Dataset, Keys, Moves] | No
     return dataset, later, to
 
 
-class PersonsReader:
-    """Reads some users' rows as they are now, a few users at a time and often.
-
-    Keeps a connection as long as it lives; to be used by one thread.
+def load_persons(crowd: Dataset, keys: Keys, user_ids: Iterable[int]) -> tuple[Dataset, Keys]:
+    """Read some people's rows as they are now; for a few and often there is ``db.persons``.
 
     Args:
         crowd: Read earlier; its events, organizers and tags keep their indices.
         keys: Of the crowd.
+        user_ids: Those that do not exist are left out.
+
+    Returns:
+        As ``Reader.persons``.
+
+    Raises:
+        DatabaseUnreachableError: The server does not answer, or breaks off.
     """
-
-    def __init__(self, crowd: Dataset, keys: Keys) -> None:
-        self.crowd = crowd
-        self.keys = keys
-        self._connection: Any = None
-
-    def read(self, user_ids: Iterable[int]) -> tuple[Dataset, Keys]:
-        """Read what some users said and did.
-
-        Args:
-            user_ids: Those that do not exist are left out.
-
-        Returns:
-            A Dataset of these users alone, numbered anew, and its keys. Rows that name an event,
-            organizer or tag of which the crowd does not know are left out.
-
-        Raises:
-            DatabaseUnreachableError: The server does not answer, or breaks off.
-        """
-        whose = f"user_id = ANY('{{{','.join(str(int(user_id)) for user_id in user_ids)}}}')"
-        with _translated():
-            try:
-                if self._connection is None:
-                    self._connection = _connect()
-                    self._closing = weakref.finalize(self, self._connection.close)
-                with _reading(self._connection, whose) as reader:
-                    # For a few rows COPY costs more than it saves.
-                    options = {"adbc.postgresql.use_copy": "false"}
-                    reader.cursor.adbc_statement.set_options(**options)
-                    return self._persons(reader)
-            except adbc.Error:
-                self.close()
-                raise
-
-    def _persons(self, reader: Reader) -> tuple[Dataset, Keys]:
-        users = reader.read(USERS)
-        reader.keys = keys = replace(self.keys, users=ids_of(users["user_id"]))
-        persons = replace(
-            self.crowd,
-            users=reader.users(users),
-            interests=reader.user_tags(INTERESTS),
-            hidden_tags=reader.user_tags(HIDDEN_TAGS),
-            follows=reader.user_organizers(reader.read(FOLLOWS)),
-            blocks=reader.user_organizers(reader.read(BLOCKS)),
-            registrations=reader.registrations(),
-            favorites=reader.favorites(),
-            interactions=reader.interactions(),
-            intents=reader.intents(),
-        )
-        return persons, keys
-
-    def close(self) -> None:
-        """Close the connection; the next read opens another."""
-        if self._connection is not None:
-            self._closing()
-            self._connection = None
+    whose = f"user_id = ANY('{{{','.join(str(int(user_id)) for user_id in user_ids)}}}')"
+    with _reading(whose) as reader:
+        return reader.persons(crowd, keys)
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def _reading(whose: str = "true") -> Iterator[Reader]:
+    """Read in a transaction of its own.
+
+    Args:
+        whose: Condition on ``user_id``: whose rows are read.
+    """
     try:
-        yield
+        with adbc.connect(libpq_url()) as connection, connection.cursor() as cursor:
+            cursor.execute(NO_TIMEOUTS.text)
+            connection.commit()
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+
+            def read(sql: str) -> pa.Table:
+                cursor.execute(sql.replace("{whose}", whose))
+                return cursor.fetch_arrow_table()
+
+            yield Reader(read)
+            connection.rollback()
     except adbc.OperationalError as error:
         raise DatabaseUnreachableError(f"PostgreSQL broke off a read: {error}") from error
-
-
-def _connect() -> Any:
-    connection = adbc.connect(libpq_url())
-    with connection.cursor() as cursor:
-        cursor.execute(NO_TIMEOUTS.text)
-    connection.commit()
-    return connection
-
-
-@contextmanager
-def _reading(connection: Any, whose: str) -> Iterator[Reader]:
-    """Begin a read-only transaction, and end it."""
-    with connection.cursor() as cursor:
-        cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        yield Reader(cursor, whose)
-    connection.rollback()

@@ -16,6 +16,7 @@ import structlog
 from eventlink.db.explorations import explored, store_explorations
 from eventlink.db.models import hold_active
 from eventlink.db.overlay import enter_events, store_refreshed
+from eventlink.db.persons import read_persons
 from eventlink.db.recommendations import Lists
 from eventlink.db.refreshes import MOST_ATTEMPTS, Claim, claim_due, clear, commit_soon, fail, state
 from eventlink.db.session import transaction
@@ -102,8 +103,6 @@ class Refresher:
         elif (seen != warm.state or now >= warm.stale_at) and self._may_load():
             self._load_beside(now, warm)
         if warm is not self._warm:
-            if self._warm is not None:
-                self._warm.reader.close()
             if self._warm is None or self._warm.state.model_version != warm.state.model_version:
                 self._entering = []  # scores of another model
             self._entering += warm.entering
@@ -173,7 +172,8 @@ def _rank(warm: Warm, claims: Sequence[Claim], now: datetime) -> Lists | None:
     """Rank those of the claimed users who get rankings; None if nobody does."""
     if warm.ranker is None:
         return None
-    rows, keys = warm.reader.read([claim.user_id for claim in claims])
+    crowd = warm.ranker.snapshot.data
+    rows, keys = read_persons(crowd, warm.keys, [claim.user_id for claim in claims])
     users = np.flatnonzero(rows.users.rankable).astype(np.int32)
     if not len(users):
         return None

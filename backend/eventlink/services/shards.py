@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from eventlink.db.dataset import PersonsReader
+from eventlink.db.dataset import load_persons
 from eventlink.db.explorations import Explored, explored
 from eventlink.db.keys import Ids, Keys
 from eventlink.db.recommendations import Lists, fill_shard
@@ -115,9 +115,9 @@ def make(work: Work, shard: Shard) -> list[Explored]:
 
 
 def _lists(work: Work, shard: Shard) -> Iterator[Lists]:
-    ranker, reader = _unpacked(work)
+    ranker = _unpacked(work)
     as_of = ranker.snapshot.as_of
-    rows, keys = reader.read(shard.users.tolist())
+    rows, keys = load_persons(ranker.snapshot.data, work.keys, shard.users.tolist())
     persons = Persons(rows.acts_before(as_of), as_of)
     there = np.isin(shard.users, keys.users)  # others were erased meanwhile
     users = np.searchsorted(keys.users, shard.users[there]).astype(np.int32)
@@ -132,14 +132,13 @@ def _lists(work: Work, shard: Shard) -> Iterator[Lists]:
         yield Lists(rankings, ranker.snapshot.columns, keys)
 
 
-_LAST: dict[tuple[str, int], tuple[Ranker, PersonsReader]] = {}
+_LAST: dict[tuple[str, int], Ranker] = {}
 
 
-def _unpacked(work: Work) -> tuple[Ranker, PersonsReader]:
-    """Return the ranker and who reads for it; those of the last generation are kept."""
+def _unpacked(work: Work) -> Ranker:
+    """Return the ranker; that of the last generation is kept."""
     name = (work.database, work.generation)
     if name not in _LAST:
         _LAST.clear()
-        ranker = unpack(work.ranker)
-        _LAST[name] = ranker, PersonsReader(ranker.snapshot.data, work.keys)
+        _LAST[name] = unpack(work.ranker)
     return _LAST[name]

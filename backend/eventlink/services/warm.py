@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from scipy.special import logit
 
-from eventlink.db.dataset import PersonsReader, load_dataset, load_events
+from eventlink.db.dataset import load_dataset, load_events
 from eventlink.db.keys import Ids, Keys
 from eventlink.db.models import StoredModel, active_model
 from eventlink.db.overlay import last_scores, later_last_scores
@@ -49,7 +49,6 @@ class Warm:
     keys: Keys
     ranker: Ranker | None
     """None where nobody can be ranked: no model, no student or no live event."""
-    reader: PersonsReader
     top_n: int
     rng: np.random.Generator
     """Source of what exploration draws."""
@@ -87,7 +86,6 @@ def load(now: datetime, before: Warm | None = None) -> Warm:
         data=data,
         keys=keys,
         ranker=ranker,
-        reader=PersonsReader(crowd.data, keys),
         top_n=top_n,
         rng=np.random.default_rng([seed, int(crowd.as_of) % 2**63]),
         ends=_ends(seen, top_n, before),
@@ -141,7 +139,6 @@ def _with_events_of(now: datetime, before: Warm) -> Warm | None:
         data=data,
         keys=keys,
         ranker=ranker,
-        reader=PersonsReader(crowd.data, keys),
     )
     return replace(warm, entering=_entering(warm, before, now))
 

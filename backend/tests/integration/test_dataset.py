@@ -1,5 +1,6 @@
 """Rows become columns: every value arrives, ids become places, and all is of one instant."""
 
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 
 import numpy as np
@@ -7,13 +8,18 @@ import psycopg
 import pytest
 from integration.sites import DAY, NOON, Site
 
-from eventlink.db import columns
-from eventlink.db.dataset import PersonsReader, load_dataset
+from eventlink.db import columns, persons
+from eventlink.db.columns import OF_PERSONS
+from eventlink.db.dataset import load_dataset, load_persons
+from eventlink.db.keys import Keys
+from eventlink.db.persons import read_persons
 from eventlink.errors import DatabaseUnreachableError
-from eventlink.recsys.dataset import Act
+from eventlink.recsys.dataset import Act, Dataset
 
 T = NOON.timestamp()
 UNKNOWN = -np.inf
+ReadPersons = Callable[[Dataset, Keys, Iterable[int]], tuple[Dataset, Keys]]
+END_OF_SESSION = "SELECT pg_terminate_backend(pg_backend_pid()) FROM users WHERE id = ANY(%s)"
 
 
 @pytest.mark.usefixtures("database")
@@ -225,15 +231,16 @@ def test_a_password_with_special_characters_reaches_both_drivers(
 
 
 @pytest.mark.usefixtures("city")
-def test_some_users_rows_are_those_of_the_whole_database() -> None:
+@pytest.mark.parametrize("read", [load_persons, read_persons])
+def test_some_users_rows_are_those_of_the_whole_database(read: ReadPersons) -> None:
     data, keys = load_dataset()
     users = np.array([3, 40, 77])
-    persons, theirs = PersonsReader(data, keys).read(keys.users[users[::-1]].tolist())
+    some, theirs = read(data, keys, keys.users[users[::-1]].tolist())
     assert theirs.users.tolist() == keys.users[users].tolist()
-    assert persons.events is data.events
-    assert (persons.users.lat == data.users.lat[users]).all()
-    assert persons.users.city.tolist() == data.users.city[users].tolist()
-    assert persons.users.language.tolist() == data.users.language[users].tolist()
+    assert some.events is data.events
+    assert (some.users.lat == data.users.lat[users]).all()
+    assert some.users.city.tolist() == data.users.city[users].tolist()
+    assert some.users.language.tolist() == data.users.language[users].tolist()
     for name in (
         "interests",
         "hidden_tags",
@@ -244,18 +251,19 @@ def test_some_users_rows_are_those_of_the_whole_database() -> None:
         "interactions",
         "intents",
     ):
-        whole, some = getattr(data, name), getattr(persons, name)
+        whole, rows = getattr(data, name), getattr(some, name)
         wanted = whole.rows(np.isin(whole.user, users))
-        assert users[some.user].tolist() == wanted.user.tolist(), name
+        assert users[rows.user].tolist() == wanted.user.tolist(), name
         for column in set(vars(wanted)) - {"user", "request"}:
-            np.testing.assert_array_equal(getattr(some, column), getattr(wanted, column), name)
-    lists, wanted = persons.interactions.request, data.interactions
+            np.testing.assert_array_equal(getattr(rows, column), getattr(wanted, column), name)
+    lists, wanted = some.interactions.request, data.interactions
     wanted = wanted.rows(np.isin(wanted.user, users)).request
     assert len(set(zip(lists, wanted, strict=True))) == len(set(lists)) == len(set(wanted))
 
 
+@pytest.mark.parametrize("read", [load_persons, read_persons])
 def test_a_user_who_came_later_is_read_and_what_the_crowd_does_not_know_is_left_out(
-    site: Site,
+    site: Site, read: ReadPersons
 ) -> None:
     site.users(1, 9, city="Cluj", language="ro")
     site.event(5, owner_id=9, tags=())
@@ -269,22 +277,19 @@ def test_a_user_who_came_later_is_read_and_what_the_crowd_does_not_know_is_left_
         site.add("favorite_events", {"user_id": 2, "event_id": event})
     site.add("user_interest_tags", *({"user_id": 2, "tag_id": tag} for tag in (3, 4)))
     site.add("user_followed_organizers", *({"user_id": 2, "organizer_id": i} for i in (1, 9)))
-    persons, theirs = PersonsReader(data, keys).read([2, 77])
+    some, theirs = read(data, keys, [2, 77])
     assert theirs.users.tolist() == [2]
-    assert persons.users.city.tolist() == [data.users.city[0]]
-    assert persons.users.language.tolist() == [data.users.language[0]] == [0]
-    assert persons.registrations.event.tolist() == persons.favorites.event.tolist() == [0]
-    assert (persons.interests.tag.tolist(), persons.follows.organizer.tolist()) == ([0], [0])
+    assert some.users.city.tolist() == [data.users.city[0]]
+    assert some.users.language.tolist() == [data.users.language[0]] == [0]
+    assert some.registrations.event.tolist() == some.favorites.event.tolist() == [0]
+    assert (some.interests.tag.tolist(), some.follows.organizer.tolist()) == ([0], [0])
 
 
-def test_a_reader_whose_connection_broke_opens_another(site: Site) -> None:
+def test_a_read_that_was_broken_off_says_so(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     site.users(1)
-    reader = PersonsReader(*load_dataset())
-    reader.read([1])
-    site.run(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-    )
+    data, keys = load_dataset()
+    monkeypatch.setattr(persons, "OF_PERSONS", (*OF_PERSONS, END_OF_SESSION))
     with pytest.raises(DatabaseUnreachableError):
-        reader.read([1])
-    assert reader.read([1])[1].users.tolist() == [1]
+        read_persons(data, keys, [1])
+    monkeypatch.undo()
+    assert read_persons(data, keys, [1])[1].users.tolist() == [1]

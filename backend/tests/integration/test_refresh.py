@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from integration.sites import DAY, NOON, Site, a_small_site, eventually, rank_at, recompute_at
 
+from eventlink.db import persons
+from eventlink.db.columns import OF_PERSONS
 from eventlink.db.refreshes import LEASE_SECONDS, MOST_ATTEMPTS, claim_due, mark_for_refresh
 from eventlink.db.session import transaction
 from eventlink.errors import DatabaseUnreachableError, PublishRefusedError
@@ -251,7 +253,25 @@ def test_a_claim_of_one_who_died_is_taken_over(small: Site) -> None:
     assert (refreshed(small), due(small)) == ([1], [])
 
 
-def test_a_database_that_was_away_is_found_again(small: Site) -> None:
+def test_a_database_that_was_away_is_found_again(
+    small: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refresher = Refresher()
+    mark(1)
+    drain(refresher)
+    mark(1, 2)
+    end = "SELECT pg_terminate_backend(pg_backend_pid()) FROM users WHERE id = ANY(%s)"
+    with monkeypatch.context() as broken:
+        broken.setattr(persons, "OF_PERSONS", (*OF_PERSONS, end))
+        with pytest.raises(DatabaseUnreachableError):
+            refresher.refresh_due(LATER)
+    assert due(small) == [1, 2]
+    small.run("UPDATE recommendation_refreshes SET due_at = now(), claimed_until = now()")
+    drain(refresher)
+    assert (due(small), refreshed(small)) == ([], [1, 2])
+
+
+def test_connections_that_were_closed_meanwhile_are_opened_again(small: Site) -> None:
     refresher = Refresher()
     mark(1)
     drain(refresher)
@@ -260,10 +280,6 @@ def test_a_database_that_was_away_is_found_again(small: Site) -> None:
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
         " WHERE datname = current_database() AND pid <> pg_backend_pid()"
     )
-    with pytest.raises(DatabaseUnreachableError):
-        refresher.refresh_due(LATER)
-    assert due(small) == [1, 2]
-    small.run("UPDATE recommendation_refreshes SET due_at = now(), claimed_until = now()")
     drain(refresher)
     assert (due(small), refreshed(small)) == ([], [1, 2])
 
