@@ -51,6 +51,13 @@ def test_a_value_at_a_threshold_goes_where_lightgbm_sends_it(
     np.testing.assert_array_equal(Forest(booster).sums(at), expected)
 
 
+def test_trees_that_found_nothing_to_split_add_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forest, "FEWEST_ROWS", 0)
+    x = np.zeros((50, 2), np.float32)
+    booster = lgb.train(PARAMETERS, lgb.Dataset(x, np.zeros(50), params=PARAMETERS), 3)
+    assert Forest(booster).sums(x).tolist() == [0.0] * 50
+
+
 def test_nothing_has_no_sums() -> None:
     booster, x = grown(7)
     assert Forest(booster).sums(x[:0]).shape == (0,)

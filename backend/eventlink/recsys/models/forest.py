@@ -102,7 +102,8 @@ def _tree(root: dict[str, Any]) -> _Tree:
 
     walk(root)
     first = [next(i for i in range(9) if not out >> i & 1) for out in range(256)]
-    values = np.array([leaves[min(place, len(leaves) - 1)] for place in first])
+    # A tree that found nothing to split is a lone leaf, whose 0 reads as a whole number.
+    values = np.array([leaves[min(place, len(leaves) - 1)] for place in first], np.float64)
     return _Tree(nodes, values)
 
 
