@@ -18,7 +18,7 @@ from eventlink.recsys.dataset import DAY, Bools, Dataset, Floats, Ints
 from eventlink.recsys.features import Features
 from eventlink.recsys.matrices import Dense
 from eventlink.recsys.models import Model
-from eventlink.recsys.models.choice import calibrate
+from eventlink.recsys.models.choice import calibrate, set_level
 from eventlink.recsys.outcomes import Outcomes, outcomes
 from eventlink.recsys.snapshot import Snapshot
 
@@ -31,7 +31,7 @@ CALIBRATION_DAYS = 7
 HALF_LIFE_DAYS = 2.0
 """Sites grow and events come in waves: the last days tell tomorrow's rate best."""
 LEAST_POSITIVES = 30
-"""With fewer registrations in the sample a model keeps the calibration it has."""
+"""With fewer registrations in the sample a model keeps its slope, and is only set to their rate."""
 BINS = 10
 
 
@@ -144,7 +144,8 @@ def _tied(s: Snapshot, users: Ints) -> Bools:
 def calibrate_models(models: Sequence[Model], samples: Sequence[Sample]) -> None:
     """Turn models' scores into probabilities, by slope and intercept of the log-odds (Platt, 1999).
 
-    The last days weigh most. Orders stay. A model is left as it is where too little happened.
+    The last days weigh most. Orders stay. Where little happened the slope stays too, and where
+    nothing did, so does the model.
 
     Args:
         models: To be changed in place.
@@ -155,11 +156,12 @@ def calibrate_models(models: Sequence[Model], samples: Sequence[Sample]) -> None
     ages = np.repeat([samples[-1].at - s.at for s in samples], [len(s.y) for s in samples])
     y = np.concatenate([s.y for s in samples])
     weight = np.concatenate([s.weight for s in samples]) * np.exp2(-ages / (HALF_LIFE_DAYS * DAY))
-    if y.sum() < LEAST_POSITIVES or y.all():
+    if not y.any() or y.all():
         return
+    fitted = calibrate if y.sum() >= LEAST_POSITIVES else set_level
     for model in models:
         margin = np.concatenate([model.margin(s.x) for s in samples])
-        model.rescale(*calibrate(margin, y, weight))
+        model.rescale(*fitted(margin, y, weight))
 
 
 def reliability(margin: Dense, y: Bools, weight: Floats) -> Reliability | None:

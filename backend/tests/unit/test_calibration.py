@@ -17,6 +17,7 @@ from eventlink.recsys.calibration import (
 from eventlink.recsys.dataset import DAY, Dataset
 from eventlink.recsys.features import Features, forecast
 from eventlink.recsys.models import PriorModel
+from eventlink.recsys.models.choice import calibrate
 from eventlink.recsys.outcomes import outcomes
 from eventlink.recsys.snapshot import Pairs, Snapshot
 
@@ -93,11 +94,31 @@ def test_calibration_never_sees_the_future(loyal_town: Dataset) -> None:
     assert one.to_json() == other.to_json()
 
 
-def test_where_little_happened_a_model_stays_as_it_is(loyal_town: Dataset) -> None:
+def test_where_nothing_happened_a_model_stays_as_it_is(loyal_town: Dataset) -> None:
     few = replace(loyal_town, registrations=loyal_town.registrations.rows(slice(0, 20)))
     model = PriorModel()
     calibrate_models([model], week_before(few))
     assert model.to_json() == PriorModel().to_json()
+
+
+def test_where_little_happened_only_the_rate_is_learned(loyal_town: Dataset) -> None:
+    log = loyal_town.registrations
+    week = np.flatnonzero((log.at >= AT - 7 * DAY) & (log.at < AT))
+    few = replace(loyal_town, registrations=log.rows(week[:: len(week) // 12]))
+    model, samples = PriorModel(), week_before(few)
+    before = model.weights_.copy()
+    calibrate_models([model], samples)
+    np.testing.assert_array_equal(model.weights_, before)
+    expected = [(day.weight * model.score(day.x)).sum() for day in samples]
+    assert 6 < sum(expected) < 24
+
+
+def test_rare_choices_and_margins_far_apart_are_calibrated(rng: np.random.Generator) -> None:
+    margin = np.where(rng.random(26_000) < 0.3, 15, 0) + rng.normal(0, 12, 26_000)
+    y = rng.random(len(margin)) < expit(0.5 * margin - 16)
+    slope, intercept = calibrate(margin.astype(np.float32), y, np.ones(len(y)))
+    assert slope == pytest.approx(0.5, rel=0.1)
+    assert expit(slope * margin + intercept).sum() == pytest.approx(y.sum(), rel=0.02)
 
 
 def drawn(rng: np.random.Generator, n: int = 200_000) -> tuple[np.ndarray, np.ndarray]:

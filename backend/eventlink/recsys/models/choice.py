@@ -4,7 +4,8 @@ What does not live here: any model.
 """
 
 import numpy as np
-from scipy.special import expit
+from scipy.optimize import brentq
+from scipy.special import expit, logit
 
 from eventlink.recsys.dataset import DAY, Bools, Floats, Ints
 from eventlink.recsys.examples import Examples
@@ -76,7 +77,8 @@ def shares(gain: Dense, length: Ints) -> Dense:
 def calibrate(margin: Dense, y: Bools, weight: Floats) -> tuple[float, float]:
     """Fit slope and intercept of a logistic regression on margins (Platt, 1999).
 
-    Newton's method.
+    Newton's method, each step halved until it leads downhill (Lin, Lin and Weng, Machine Learning
+    2007): margins are far apart and registrations rare, where whole steps may lead astray.
 
     Args:
         margin: Shape (n,).
@@ -90,16 +92,45 @@ def calibrate(margin: Dense, y: Bools, weight: Floats) -> tuple[float, float]:
     if not 0 < (weight * y).sum() < weight.sum():
         return 1.0, RARE - float(margin.mean())
     design = np.stack([margin.astype(np.float64), np.ones(len(margin))], axis=1)
-    rate = (weight * y).sum() / weight.sum()
-    found = np.array([1.0, np.log(rate / (1 - rate)) - margin.mean()])
+
+    def loss(found: Floats) -> float:
+        log_odds = design @ found
+        return float((weight * (np.logaddexp(0, log_odds) - y * log_odds)).sum())
+
+    found = np.array(set_level(margin, y, weight))
     for _ in range(50):
         p = expit(design @ found)
         gradient = design.T @ (weight * (p - y))
         curvature = design.T @ (design * (weight * p * (1 - p))[:, None]) + 1e-9 * np.eye(2)
-        step = np.clip(np.linalg.solve(curvature, gradient), -2.0, 2.0)
-        found -= step
+        step, now = np.linalg.solve(curvature, gradient), loss(found)
+        while np.abs(step).max() > 1e-9 and not loss(found - step) < now:
+            step /= 2
         if np.abs(step).max() < 1e-9:
             break
+        found -= step
     slope, intercept = found
     # A slope at or below 0 means that nothing was learned; the order must not be turned round.
     return max(float(slope), 1e-3), float(intercept)
+
+
+def set_level(margin: Dense, y: Bools, weight: Floats) -> tuple[float, float]:
+    """Fit the intercept alone, as ``calibrate`` does: as much is expected as happened.
+
+    A handful of registrations tells how many there are, but not how bold a model may be.
+
+    Args:
+        margin: Shape (n,).
+        y: What happened; both sorts of it.
+        weight: How many pairs each stands for.
+
+    Returns:
+        1, the slope, and the intercept of the log-odds.
+    """
+    happened = float((weight * y).sum())
+
+    def too_many(intercept: float) -> float:
+        return float((weight * expit(margin + intercept)).sum()) - happened
+
+    # Where all margins were the least, or the greatest, the rate would come of these.
+    level = logit(happened / weight.sum())
+    return 1.0, float(brentq(too_many, level - margin.max() - 1e-6, level - margin.min() + 1e-6))
