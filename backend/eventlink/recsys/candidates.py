@@ -80,20 +80,22 @@ class Candidates:
         s = self.snapshot
         margins = _margins(features, model, s, users)
         margins -= self.newcomers.table[self.newcomers.of(s, users)]
-        parts = [part.toarray() for part in self.ties.of(s, users)]
+        parts = self.ties.of(s, users)
         new = s.history[users] == 0
         within = np.zeros((len(parts), len(parts)))
         towards = np.zeros(len(parts))
         for group in [group for group in (~new, new) if group.any()]:
+            # Columns are centred by what that does to the sums, so that the parts stay sparse.
             target = margins[group] - margins[group].mean(axis=0)
-            centred = [part[group] - part[group].mean(axis=0) for part in parts]
-            for i, part in enumerate(centred):
-                towards[i] += float((part * target).sum())
-                within[i] += [float((part * other).sum()) for other in centred]
+            few = [part[group] for part in parts]
+            total = np.stack([part.sum(axis=0, dtype=np.float64) for part in few])
+            towards += [float(part.data @ target.ravel()[_flat(part)]) for part in few]
+            within += [[float(part.multiply(other).sum()) for other in few] for part in few]
+            within -= total @ total.T / group.sum()
         ridge = 1e-3 * np.trace(within) / len(parts) + 1e-6
         self.slopes = np.linalg.solve(within + ridge * np.eye(len(parts)), towards)
         for slope, part in zip(self.slopes, parts, strict=True):
-            margins -= np.float32(slope) * part
+            margins.ravel()[_flat(part)] -= np.float32(slope) * part.data
         self.level = _by_past(margins, new)
         self.error = float((margins - self.level[new.astype(np.intp)]).std())
         """How far the stand-in is from the model, a standard deviation of log-odds."""
@@ -255,17 +257,18 @@ class _Ties:
     """The quantities of the stand-in beside the neighbourhood: sparse users × columns."""
 
     def __init__(self, s: Snapshot, features: Features) -> None:
-        self.by_organizer, self.idf = s.event_organizers, features.topics.idf
-        self.organizers, self.tags = s.organizers_to_columns, features.topics.tags_to_columns
-        self.cosine = features.people.cosine
+        self.by_organizer, self.by_venue = s.event_organizers, s.venues.members
+        self.organizers, self.venues = s.organizers_to_columns, s.venues.to_columns
+        self.same, self.cosine = s.to_columns, features.people.cosine
+        self.topics, self.tags = features.topics, features.topics.tags_to_columns
 
     def narrowed(self, columns: Ints) -> "_Ties":
         """Return the quantities of a few columns alone."""
         few = copy(self)
-        few.organizers, few.tags = self.organizers[:, columns], self.tags[:, columns]
-        own = np.flatnonzero(np.diff(few.organizers.indptr)).astype(np.int32)
-        few.by_organizer = only_columns(self.by_organizer, own)
-        few.cosine = self.cosine[:, columns]
+        for name in ("organizers", "venues", "same", "cosine", "tags"):
+            setattr(few, name, getattr(self, name)[:, columns])
+        few.by_organizer = only_columns(self.by_organizer, _named(few.organizers))
+        few.by_venue = only_columns(self.by_venue, _named(few.venues))
         return few
 
     def of(self, who: Persons, users: Ints) -> list[Matrix]:
@@ -285,19 +288,36 @@ class _Ties:
     def _parts(self, who: Persons, users: Ints) -> tuple[list[Matrix], list[Matrix]]:
         """The quantities by organizer, and those by column."""
         registered, follows = who.registered[users], who.follows[users]
+        engagement = who.engagement[users]
         went = registered @ self.by_organizer
         to_organizers = [
             log1p(who.attended_lately[users] @ self.by_organizer),
-            log1p(who.engagement[users] @ self.by_organizer),
+            log1p(engagement @ self.by_organizer),
             follows,
             ones((went + follows).tocsr()),
             log1p(went),
         ]
         to_columns = [
-            registered @ self.cosine,
-            scale_columns(who.interests[users], self.idf) @ self.tags,
+            _root(registered @ self.cosine),  # the first bit counts most: models cut the rest off
+            self.topics.profile(who.attended[users]) @ self.tags,
+            scale_columns(who.interests[users], self.topics.idf) @ self.tags,
+            log1p(registered @ self.by_venue) @ self.venues,
+            log1p(engagement @ self.same),
+            who.favorites[users] @ self.same,
+            who.refusals[users] @ self.same,
         ]
         return to_organizers, to_columns
+
+
+def _root(matrix: Matrix) -> Matrix:
+    """Take the square root of a sparse matrix of one's own, in place."""
+    np.sqrt(matrix.data, out=matrix.data)
+    return matrix
+
+
+def _named(to_columns: Matrix) -> Ints:
+    """List the organizers, or whatever the rows are, of any column."""
+    return np.flatnonzero(np.diff(to_columns.indptr)).astype(np.int32)
 
 
 def _margins(

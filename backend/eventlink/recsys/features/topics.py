@@ -75,6 +75,17 @@ class Topics:
         """How far a user's shares of categories and of hours of the week are smoothed."""
         return _strength(self.s, self.categories), _strength(self.s, self.slots)
 
+    def profile(self, acts: Matrix) -> Matrix:
+        """Add up the tags of the events that people acted on, weighed by rarity.
+
+        Args:
+            acts: People × all events.
+
+        Returns:
+            People × tags, each row of length 1, or 0 without a tag.
+        """
+        return _unit_rows(acts @ self.tags)
+
     def narrowed(self, columns: Ints) -> "Topics":
         """Return what holds for pairs of some columns alone; see ``Features.narrowed``."""
         few = copy(self)
@@ -92,8 +103,8 @@ class Topics:
         attended, engagement = who.attended, who.engagement
         profiles = {
             "tags.interests": _unit_rows(scale_columns(who.interests.copy(), self.idf)),
-            "tags.history": _unit_rows(attended @ self.tags),
-            "tags.engaged": _unit_rows(engagement @ self.tags),
+            "tags.history": self.profile(attended),
+            "tags.engaged": self.profile(engagement),
             "tags.intent": who.wanted_tags,
         }
         tables = {name: profile @ self.tags_to_columns for name, profile in profiles.items()}
