@@ -50,8 +50,8 @@ def model_from_json(feature_names: list[str], weights: dict[str, Any]) -> Model:
     return kind.from_json(tuple(feature_names), weights)
 
 
-LEAST_POSITIVES = 100
-"""With fewer registrations to learn from, the prior weights are the safer choice."""
+LEAST_POSITIVES = 300
+"""With fewer registrations to learn from, the prior weights rank better (``docs/quality.md``)."""
 LEAST_FOR_TREES = 1000
 """With fewer, trees add more noise than they find."""
 
