@@ -25,8 +25,10 @@ from eventlink.recsys.selection import largest
 from eventlink.recsys.snapshot import Pairs, Snapshot
 
 SAMPLE_USERS = 256
-CANDIDATES = 300
-"""Events a user that are scored in full; with no more live ones than this, all are."""
+CANDIDATES = 200
+"""Events a user that are scored in full, at least; with no more live ones than this, all are."""
+PER_PLACE = 2
+"""Of long lists, as many for each place."""
 SPARE = 1.5
 """Times as many events of a neighbourhood are looked at before ties are added."""
 MOST_CITIES = 256
@@ -35,6 +37,11 @@ PEOPLE_A_PIECE = 16
 """Who are scored on all columns at a time, which bounds memory."""
 MOST_PIECES_AT_ONCE = 16
 """Of these, where they are scored on few columns."""
+
+
+def size_for(top_n: int) -> int:
+    """Tell how many candidates lists of some length are chosen from."""
+    return max(CANDIDATES, PER_PLACE * top_n)
 
 
 class Candidates:
@@ -53,7 +60,7 @@ class Candidates:
         model: What the stand-in imitates.
         users: Who will be ranked; the sample is drawn from them.
         rng: Source of the sample.
-        size: How many candidates a user.
+        size: How many candidates a user; see ``size_for``.
     """
 
     def __init__(

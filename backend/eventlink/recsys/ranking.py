@@ -10,11 +10,12 @@ from functools import cached_property
 import numpy as np
 from scipy.special import expit
 
-from eventlink.recsys.candidates import Candidates
+from eventlink.recsys.candidates import Candidates, size_for
 from eventlink.recsys.dataset import Bools, Floats, Ints
 from eventlink.recsys.features import EVENTS, PAIRS, Features
 from eventlink.recsys.matrices import Dense
 from eventlink.recsys.models import Model
+from eventlink.recsys.options import TrainOptions
 from eventlink.recsys.parallel import in_processes
 from eventlink.recsys.persons import Persons
 from eventlink.recsys.progress import Report, silent
@@ -57,6 +58,7 @@ class Ranker:
         users: Who may be asked for.
         rng: Source of the sample that candidate generation is fitted on.
         candidates: Of this snapshot, features and model; fitted if None.
+        top_n: Length of the longest lists that will be asked for.
     """
 
     reranker: Reranker | None = None
@@ -70,12 +72,15 @@ class Ranker:
         users: Ints,
         rng: np.random.Generator,
         candidates: Candidates | None = None,
+        top_n: int = TrainOptions.top_n,
     ) -> None:
         self.snapshot = snapshot
         self.features = features
         self.model = model
         self.scoring = Scoring(features, model)
-        self.candidates = candidates or Candidates(snapshot, features, model, users, rng)
+        self.candidates = candidates or Candidates(
+            snapshot, features, model, users, rng, size_for(top_n)
+        )
         self.explainer = Explainer(self.snapshot)
 
     def rank(

@@ -165,7 +165,8 @@ def recompute(request: Request, report: Report = silent, fence: Fence = unfenced
             published, meta = None, {}
             if not request.dry_run:
                 features = Features(snapshot, scorer.forecast)
-                ranker = Ranker(snapshot, features, scorer.model, users, rng)
+                top_n = request.options.top_n
+                ranker = Ranker(snapshot, features, scorer.model, users, rng, top_n=top_n)
                 meta = _rerank(conn, ranker, request, users, keys)
                 to_rank = _ToRank(ranker, users, keys, request.options.top_n, meta)
                 published = _publish(

@@ -76,7 +76,7 @@ def load(now: datetime, before: Warm | None = None) -> Warm:
     options = stored.meta.get("options", {}) if stored else {}
     seed = options.get("seed", TrainOptions.seed)
     top_n = options.get("top_n", TrainOptions.top_n)
-    ranker = _ranker(crowd, stored, np.random.default_rng(seed))
+    ranker = _ranker(crowd, stored, np.random.default_rng(seed), top_n)
     if ranker is not None:
         _keep_rules(ranker, keys, stored, meta)
     warm = Warm(
@@ -143,12 +143,15 @@ def _with_events_of(now: datetime, before: Warm) -> Warm | None:
     return replace(warm, entering=_entering(warm, before, now))
 
 
-def _ranker(crowd: Snapshot, stored: StoredModel | None, rng: np.random.Generator) -> Ranker | None:
+def _ranker(
+    crowd: Snapshot, stored: StoredModel | None, rng: np.random.Generator, top_n: int
+) -> Ranker | None:
     users = np.flatnonzero(crowd.data.users.rankable).astype(np.int32)
     if stored is None or not len(users) or not crowd.n_columns:
         return None
     scorer = stored_scorer(stored)
-    ranker = Ranker(crowd, Features(crowd, scorer.forecast), scorer.model, users, rng)
+    features = Features(crowd, scorer.forecast)
+    ranker = Ranker(crowd, features, scorer.model, users, rng, top_n=top_n)
     ranker.rank(users[:1], 1)  # computes what is computed on first use
     return ranker
 

@@ -154,6 +154,19 @@ def test_a_list_is_shorter_where_events_run_out(constrained: Dataset) -> None:
     assert (np.diff(empty.astype(int), axis=1) >= 0).all()  # gaps only at the end
 
 
+def test_long_lists_are_chosen_from_more_candidates(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(candidates, "CANDIDATES", 10)
+    s, users = Snapshot(town(rng, n_events=400), NOON), np.arange(8, dtype=np.int32)
+    made = (s, Features(s), PriorModel(), users)
+    usual = Ranker(*made, np.random.default_rng(0), top_n=5)
+    longer = Ranker(*made, np.random.default_rng(0), top_n=20)
+    assert s.n_columns > 40
+    assert (usual.candidates.size, longer.candidates.size) == (10, 40)
+    assert (longer.rank(users, 20).columns >= 0).all()
+
+
 def test_blocks_of_users_do_not_change_a_ranking(constrained: Dataset) -> None:
     users = np.arange(60, dtype=np.int32)
     together = rank(constrained, PriorModel(), users)
