@@ -43,7 +43,6 @@ PHASES = {
     "forecasting demand": "forecast",
     "replaying days": "features",
     "fitting": "fit",
-    "calibrating": "fit",
     "ranking users": "rank",
     "publishing": "publish",
 }

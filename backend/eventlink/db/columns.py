@@ -1,7 +1,7 @@
 """Rows become columns once: what is read of each table, and how it is numbered.
 
-What does not live here: connections and transactions (``db.dataset``), and any decision about what
-the columns mean (``recsys``).
+What does not live here: connections and transactions (``db.dataset``, ``db.persons``), and any
+decision about what the columns mean (``recsys``).
 """
 
 from collections.abc import Callable

@@ -1,6 +1,6 @@
 """What the indices of a Dataset stand for in the database.
 
-What does not live here: reading (``db.dataset``).
+What does not live here: reading (``db.columns``).
 """
 
 from dataclasses import dataclass

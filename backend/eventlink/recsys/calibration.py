@@ -27,10 +27,10 @@ COLUMNS_A_KIND = 30
 """Candidates drawn for each user of either kind: of organizers that the user has to do with, and
 others. What the user registered for is there in any case."""
 CALIBRATION_DAYS = 7
-"""A whole week, for weekdays differ."""
+"""A whole week, for weekdays differ; fewer where fewer days are replayed."""
 HALF_LIFE_DAYS = 2.0
 """Sites grow and events come in waves: the last days tell tomorrow's rate best."""
-LEAST_POSITIVES = 30
+LEAST_FOR_SLOPE = 30
 """With fewer registrations in the sample a model keeps its slope, and is only set to their rate."""
 BINS = 10
 
@@ -149,7 +149,7 @@ def calibrate_models(models: Sequence[Model], samples: Sequence[Sample]) -> None
 
     Args:
         models: To be changed in place.
-        samples: Of days that are over, in their order; ``CALIBRATION_DAYS`` of them are a week.
+        samples: Of days that are over, in their order; usually of ``CALIBRATION_DAYS``.
     """
     if not samples:
         return
@@ -158,7 +158,7 @@ def calibrate_models(models: Sequence[Model], samples: Sequence[Sample]) -> None
     weight = np.concatenate([s.weight for s in samples]) * np.exp2(-ages / (HALF_LIFE_DAYS * DAY))
     if not y.any() or y.all():
         return
-    fitted = calibrate if y.sum() >= LEAST_POSITIVES else set_level
+    fitted = calibrate if y.sum() >= LEAST_FOR_SLOPE else set_level
     for model in models:
         margin = np.concatenate([model.margin(s.x) for s in samples])
         model.rescale(*fitted(margin, y, weight))

@@ -175,7 +175,8 @@ def evaluate(
         options: Of the training.
         rng: Source of all draws.
         report: Told of the progress.
-        replayed: At least ``replay_instants(folds, options)``, where already done.
+        replayed: At least ``replay_instants(folds, options)``, where already done; sampled from a
+            week before the first fold on if ``calibrated``.
         baselines: Names of ``baselines.BASELINES``.
         calibrated: Calibrate the models as for serving, and measure how far that holds.
 

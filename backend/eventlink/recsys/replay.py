@@ -59,21 +59,22 @@ def replay(
     share = MOST_USER_DAYS / max(_count_user_days(data, instants), MOST_USER_DAYS)
     work = list(zip(instants.tolist(), rng.spawn(len(instants)), strict=True))
 
-    def one(day: tuple[float, np.random.Generator]) -> tuple[Examples, list[Sample]]:
+    def one(day: tuple[float, np.random.Generator]) -> tuple[Examples, Sample | None]:
         at, day_rng = day
         s = Snapshot(data, at)
         choices = choices_of_day(data, s, options.negatives, share, day_rng)
-        drawn = [draw(data, s, day_rng)] if at >= sampled_from else []
-        users = [choices.users, *(pairs.user for pairs in drawn)]
-        features = Features(s, forecasts.at(at), np.unique(np.concatenate(users)))
-        samples = [Sample.of(pairs, features) for pairs in drawn]
-        return examples_of_day(choices, features), samples
+        drawn = draw(data, s, day_rng) if at >= sampled_from else None
+        users = choices.users if drawn is None else np.union1d(choices.users, drawn.user)
+        features = Features(s, forecasts.at(at), users)
+        sample = None if drawn is None else Sample.of(drawn, features)
+        return examples_of_day(choices, features), sample
 
     days: list[Examples] = []
     samples: list[Sample] = []
-    for number, (day, of_day) in enumerate(in_processes(one, work), start=1):
+    for number, (day, sample) in enumerate(in_processes(one, work), start=1):
         days.append(day)
-        samples += of_day
+        if sample is not None:
+            samples.append(sample)
         report("replaying days", number / len(work))
     return Replay(concatenate(days), tuple(samples))
 

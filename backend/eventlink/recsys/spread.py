@@ -9,6 +9,7 @@ from copy import copy
 import numpy as np
 from scipy.special import expit
 
+from eventlink.recsys.candidates import CANDIDATES
 from eventlink.recsys.dataset import Bools, Ints
 from eventlink.recsys.matrices import Dense
 from eventlink.recsys.parallel import in_processes
@@ -18,7 +19,7 @@ from eventlink.recsys.scoring import Scoring
 from eventlink.recsys.snapshot import Pairs
 
 USERS_A_LOOK = 4096
-PAIRS_A_BLOCK = 300 * USERS_A_BLOCK
+PAIRS_A_BLOCK = CANDIDATES * USERS_A_BLOCK
 """As many as are ranked for so many users otherwise, which bounds memory."""
 DOUBT = 2.0
 """A user counts whose last event is ahead by no more than so many errors of the estimate."""

@@ -129,7 +129,7 @@ def _with_events_of(now: datetime, before: Warm) -> Warm | None:
     same = unchanged(earlier.snapshot, crowd, to)
     candidates = earlier.candidates.renewed(crowd, features, earlier.model, same, to.cities)
     users = np.flatnonzero(crowd.data.users.rankable).astype(np.int32)
-    ranker = Ranker(crowd, features, earlier.model, users, before.rng, candidates)
+    ranker = Ranker(crowd, features, earlier.model, users, before.rng, candidates, before.top_n)
     ranker.rank(users[:1], 1)  # computes what is computed on first use
     _keep_rules(ranker, keys, stored, meta)
     warm = replace(

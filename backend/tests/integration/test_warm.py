@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from integration.sites import DAY, NOON, Site, a_small_site, rank_at, recompute_at
 
+from eventlink.recsys import ranking
 from eventlink.recsys.snapshot import Pairs
 from eventlink.services import warm
 from eventlink.services.warm import MOST_AGE, Warm, load, renew
@@ -111,6 +112,23 @@ def test_one_change_after_another_is_read_upon_the_first(city: Site) -> None:
     assert twice.at == NOON
     city.run("UPDATE events SET created_at = %s WHERE created_at > %s", NOON - TICK, NOON)
     assert rankings(twice) == rankings(load(NOON)) != rankings(once)
+
+
+def test_lists_are_chosen_from_as_many_candidates_as_before(
+    city: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recompute_at(model="linear", top_n=60)
+    before = load(NOON)
+    assert before.ranker is not None
+    assert before.ranker.candidates.everything
+    publish(city)
+    # As if it were one event too many for all to be candidates.
+    columns = before.ranker.snapshot.n_columns
+    monkeypatch.setattr(ranking, "size_for", {60: columns}.__getitem__)
+    after = renew(LATER, before)
+    assert after.ranker is not None
+    assert after.ranker.snapshot.n_columns > columns
+    assert after.ranker.candidates.size == columns
 
 
 def test_only_events_that_became_public_enter_rankings(city: Site) -> None:

@@ -17,7 +17,7 @@ from eventlink.recsys.calibration import (
 from eventlink.recsys.dataset import DAY, Dataset
 from eventlink.recsys.features import Features, forecast
 from eventlink.recsys.models import PriorModel
-from eventlink.recsys.models.choice import calibrate
+from eventlink.recsys.models.choice import calibrate, set_level
 from eventlink.recsys.outcomes import outcomes
 from eventlink.recsys.snapshot import Pairs, Snapshot
 
@@ -119,6 +119,13 @@ def test_rare_choices_and_margins_far_apart_are_calibrated(rng: np.random.Genera
     slope, intercept = calibrate(margin.astype(np.float32), y, np.ones(len(y)))
     assert slope == pytest.approx(0.5, rel=0.1)
     assert expit(slope * margin + intercept).sum() == pytest.approx(y.sum(), rel=0.02)
+
+
+def test_equal_margins_are_set_to_the_rate(rng: np.random.Generator) -> None:
+    y = rng.random(1000) < 0.01
+    for margin in rng.normal(0, 30, 200).astype(np.float32):
+        _, intercept = set_level(np.full(1000, margin), y, np.ones(1000))
+        assert expit(margin + intercept) == pytest.approx(y.mean(), rel=1e-3)
 
 
 def drawn(rng: np.random.Generator, n: int = 200_000) -> tuple[np.ndarray, np.ndarray]:

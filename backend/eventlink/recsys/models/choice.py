@@ -126,6 +126,7 @@ def set_level(margin: Dense, y: Bools, weight: Floats) -> tuple[float, float]:
     Returns:
         1, the slope, and the intercept of the log-odds.
     """
+    margin = margin.astype(np.float64)
     happened = float((weight * y).sum())
 
     def too_many(intercept: float) -> float:
