@@ -51,19 +51,20 @@ def write(folder: Path) -> None:
     rows = kept(folder)
     runs = [row for row in rows if row["model"] != "floor"]
     floors = [row for row in rows if row["model"] == "floor"]
-    machines = sorted({f"{row['machine']}, revision `{row['revision']}`" for row in rows})
+    machines = sorted({row["machine"] for row in rows})
     parts = [
         "# What a nightly recompute costs\n",
         ABOUT,
-        *(f"Measured on {machine}.\n" for machine in machines),
+        *(f"Measured on {machine}, each row at its own revision.\n" for machine in machines),
         _table(
-            ["users × events", "model", *PHASES, "total", "cpu", "peak MB"],
+            ["users × events", "model", *PHASES, "total", "cpu", "peak MB", "revision"],
             [
                 [
                     row["size"],
                     row["model"],
                     *(_cell(row, name) for name in (*PHASES, "total", "cpu")),
                     f"{row['peak MB']:.0f}",
+                    f"`{row['revision']}`",
                 ]
                 for row in runs
             ],
@@ -74,8 +75,11 @@ def write(folder: Path) -> None:
         *(f"- `{name}`, {meaning};" for name, meaning in FLOORS.items()),
         "",
         _table(
-            ["users × events", *FLOORS],
-            [[row["size"], *(_cell(row, name) for name in FLOORS)] for row in floors],
+            ["users × events", *FLOORS, "revision"],
+            [
+                [row["size"], *(_cell(row, name) for name in FLOORS), f"`{row['revision']}`"]
+                for row in floors
+            ],
         ),
         *_growth(runs),
     ]

@@ -34,8 +34,8 @@ TYPES = {
 def read_persons(crowd: Dataset, keys: Keys, user_ids: Iterable[int]) -> tuple[Dataset, Keys]:
     """Read what a few people said and did, all of one instant.
 
-    The statements go out together (psycopg's pipeline mode): of one user they take a third of the
-    time that they take one after the other.
+    The statements go out together (psycopg's pipeline mode), so the server is waited for once and
+    not once for each of them.
 
     Args:
         crowd: Read earlier; its events, organizers and tags keep their indices.
