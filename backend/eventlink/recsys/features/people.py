@@ -113,7 +113,9 @@ class People:
 
     def _circles(self, registered: Matrix, follows: Matrix) -> Matrix:
         """Users × all organizers: 1 where the user has been with or follows the organizer."""
-        return ones((registered @ self.s.event_organizers + follows).tocsr())
+        circles = (registered @ self.s.event_organizers + follows).tocsr()
+        circles.sort_indices()  # or the last bit of a row's sums depends on other rows
+        return ones(circles)
 
     @cached_property
     def followers_going(self) -> Matrix:
