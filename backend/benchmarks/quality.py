@@ -3,8 +3,9 @@
     python backend/benchmarks/quality.py [--results FOLDER] DIR...
 
 Each DIR is in the interchange format. It is judged twice by ``eventlink evaluate``, with its
-follows and without them, each time in a scratch database on an embedded PostgreSQL. What was
-measured stays in FOLDER as JSON; remove a file there to have it measured anew.
+follows and without them, each time in a scratch database on an embedded PostgreSQL, and with a
+prior that is fitted to the other folders (``prior.py``), so that it has never seen this one. What
+was measured stays in FOLDER as JSON; remove a file there to have it measured anew.
 """
 
 import argparse
@@ -26,7 +27,15 @@ from eventlink.db.embedded import embedded_url
 PAGE = PROJECT_ROOT / "docs" / "quality.md"
 PLOTS = PROJECT_ROOT / "docs" / "plots"
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
-EVALUATE = ("--model", "auto,linear,prior,heuristic", "--baselines", "all", "--json")
+WITH_PRIOR = """
+import pathlib, sys
+from eventlink.cli import main
+from eventlink.recsys.models import prior
+prior.FILE = pathlib.Path(sys.argv.pop(1))
+main()
+"""
+"""The command, with a prior that stands in a file."""
+EVALUATE = ("evaluate", "--model", "auto,linear,prior,heuristic", "--baselines", "all", "--json")
 CAPTIONS = {
     "quality": "NDCG@10 of each system with its 95 % interval",
     "slices": "NDCG@10 by kind of user and of event",
@@ -36,7 +45,7 @@ CAPTIONS = {
 MEANING = {
     "model": "**the default: linear and trees**",
     "linear": "linear",
-    "prior": "prior weights, nothing learned",
+    "prior": "the prior, nothing learned here",
     "heuristic": "heuristic: known organizers, interests, city, last day",
     "popularity": "most popular",
     "velocity": "most registrations in the last day",
@@ -55,15 +64,9 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=PROJECT_ROOT / ".eventlink" / "quality")
     asked = parser.parse_args()
     asked.results.mkdir(parents=True, exist_ok=True)
-    cities: dict[str, tuple[Told, Told]] = {}
-    for folder in asked.folders:
-        found = []
-        for follows in (True, False):
-            kept = asked.results / f"{folder.name}{'' if follows else '-without-follows'}.json"
-            if not kept.exists():
-                kept.write_text(_measured(folder, follows=follows))
-            found.append(json.loads(kept.read_text()))
-        cities[folder.name] = (found[0], found[1])
+    if len(asked.folders) < 2:
+        parser.error("name two folders at least: the prior is fitted to the others")
+    cities = {folder.name: _both(folder, asked.folders, asked.results) for folder in asked.folders}
     for name, (told, _) in cities.items():
         draw(told, PLOTS / name, ("svg",))
     before, _, rest = PAGE.read_text().partition(BEGIN)
@@ -72,8 +75,23 @@ def main() -> None:
     print(f"wrote {PAGE} and {PLOTS}")
 
 
-def _measured(folder: Path, *, follows: bool) -> str:
-    """Import a folder into a scratch database and return what ``evaluate`` prints."""
+def _both(folder: Path, folders: list[Path], results: Path) -> tuple[Told, Told]:
+    """Measure with follows and without, or read what was measured."""
+    prior = results / f"{folder.name}.prior"
+    told = []
+    for follows in (True, False):
+        kept = results / f"{folder.name}{'' if follows else '-without-follows'}.json"
+        if not kept.exists():
+            if not prior.exists():
+                program = str(Path(__file__).with_name("prior.py"))
+                _run(program, "--unseen", str(folder), "--out", str(prior), *map(str, folders))
+            kept.write_text(_measured(folder, prior, follows=follows))
+        told.append(json.loads(kept.read_text()))
+    return told[0], told[1]
+
+
+def _measured(folder: Path, prior: Path, *, follows: bool) -> str:
+    """Import a folder into a scratch database and return what ``evaluate`` prints with a prior."""
     os.environ.pop("DATABASE_URL", None)
     data = PROJECT_ROOT / ".eventlink" / "bench"
     server = embedded_url(data)
@@ -87,14 +105,14 @@ def _measured(folder: Path, *, follows: bool) -> str:
         for path in folder.iterdir():
             if follows or not path.name.startswith("follows."):
                 (linked / path.name).symlink_to(path.resolve())
-        _eventlink("migrate")
-        _eventlink("import", str(linked))
-    return _eventlink("evaluate", *EVALUATE)
+        for words in (["migrate"], ["import", str(linked)]):
+            _run("-c", WITH_PRIOR, str(prior), *words)
+    return _run("-c", WITH_PRIOR, str(prior), *EVALUATE)
 
 
-def _eventlink(*words: str) -> str:
-    command = [str(Path(sys.executable).with_name("eventlink")), *words]
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout  # noqa: S603 (our own command)
+def _run(*words: str) -> str:
+    command = [sys.executable, *words]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout  # noqa: S603 (our own programs)
 
 
 def _page(cities: dict[str, tuple[Told, Told]]) -> str:

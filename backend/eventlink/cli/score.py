@@ -48,7 +48,7 @@ def score(
 
 
 def _told(scored: Scored) -> str:
-    by = scored.model_version or f"{scored.model} weights"
+    by = scored.model_version or f"the {scored.model}"
     told = f"scored {int(scored.known.sum()):,} of {len(scored.users):,} pairs by {by}"
     if scored.unknown_users or scored.unknown_events:
         told += (

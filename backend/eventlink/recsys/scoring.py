@@ -28,7 +28,7 @@ class Scoring:
         self.features = features
         self.model = model
         self.of_events = model.of_events(features.of_events)
-        """What the model adds up for each column, shape (n_columns,)."""
+        """Sums of shape (n_columns,), one for each line of the model."""
 
     def margins(
         self, p: Pairs, persons: Persons | None = None, room: Dense | None = None
@@ -48,7 +48,8 @@ class Scoring:
             x = self.features.matrix(p, room, persons)
         else:
             x = self.features.of_pairs(p, room, persons)
-        return self.model.margin(x, p.of_columns(self.of_events)), x[:, -_N_OF_PAIRS:]
+        of_events = tuple(p.of_columns(sums) for sums in self.of_events)
+        return self.model.margin(x, of_events), x[:, -_N_OF_PAIRS:]
 
     def room(self, n_pairs: int) -> Dense:
         """Make memory for the features of so many pairs, to be used again and again."""

@@ -51,7 +51,7 @@ class Scored:
     model: str
     """Kind of the model."""
     model_version: str | None
-    """None for the prior weights of a site without a model."""
+    """None for the prior of a site without a model."""
     unknown_users: int
     """How many pairs name a user who does not exist."""
     unknown_events: int
@@ -89,7 +89,7 @@ def score_pairs(
     top: int = 0,
     report: Report = silent,
 ) -> Scored:
-    """Score pairs with the active model, or with prior weights where there is none.
+    """Score pairs with the active model, or with the prior where there is none.
 
     The candidates of the instant are its live events and all that are asked for. In memory are
     the pairs' ids, scores and contributions; features only of a block at a time.

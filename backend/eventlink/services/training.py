@@ -78,7 +78,7 @@ class Trained:
 
 
 def stored_scorer(stored: StoredModel | None) -> Scorer:
-    """Restore a scorer, or take the prior weights of a site that has none.
+    """Restore a scorer, or take the prior of a site that has none.
 
     Raises:
         ModelMismatchError: It was made for other features.
@@ -120,7 +120,7 @@ def train(
         when = datetime.fromtimestamp(snapshot.as_of, UTC).isoformat()
         raise NoPositivesError(
             f"no registration, favourite or interaction is dated before {when}: there is nothing"
-            " to learn from; to rank with prior weights add --skip-training"
+            " to learn from; to rank with the prior add --skip-training"
         )
     replay_rng, fold_rng, fit_rng, judge_rng = rng.spawn(4)
 

@@ -187,5 +187,5 @@ def recompute_at(as_of: datetime = NOON, now: datetime | None = None, **changes:
 
 
 def rank_at(as_of: datetime = NOON, now: datetime | None = None, **changes: Any) -> Result:
-    """Recompute without training, which is faster: with the active model, or prior weights."""
+    """Recompute without training, which is faster: with the active model, or the prior."""
     return recompute_at(as_of, now, skip_training=True, **changes)

@@ -204,7 +204,7 @@ def test_a_generation_tells_its_rules_and_which_seats_are_scarce(city: Site) -> 
 def test_an_event_with_a_single_seat_is_shown_to_fewer(city: Site) -> None:
     shown = (
         "SELECT event_id, count(*) FROM user_recommendations WHERE rank <= 10"
-        " GROUP BY event_id ORDER BY 2 DESC"
+        " GROUP BY event_id ORDER BY sum(score) DESC"
     )
     rank_at()
     favourite, before = city.run(shown)[0]

@@ -32,6 +32,7 @@ from eventlink.errors import (
     WorkerKilledError,
 )
 from eventlink.recsys import ranking, replay
+from eventlink.recsys.features import NAMES
 from eventlink.services import recompute as service
 
 # A small site --------------------------------------------------------------------------------
@@ -231,7 +232,7 @@ def test_the_model_s_row_tells_how_it_was_made(city: Site) -> None:
         "SELECT model_version, feature_names, weights, meta, is_active FROM recommender_models"
     )[0]
     assert (version, active, weights["kind"]) == ("spring", True, result.model)
-    assert len(names) == len(weights["weights"])
+    assert names == list(NAMES)
     assert (meta["options"]["seed"], meta["options"]["top_n"]) == (3, 9)
     assert meta["as_of"] == NOON.isoformat()
     registrations = "SELECT count(*) FROM registrations WHERE registered_at < %s"

@@ -144,7 +144,7 @@ def test_csv_in_gives_csv_on_stdout_in_the_same_order(
     assert 0 < float(rows[0]["score"]) < 1
     assert rows[2]["score"] == ""
     said = complaint(printed.err.decode())
-    assert "scored 2 of 3 pairs by prior weights" in said
+    assert "scored 2 of 3 pairs by the prior" in said
     assert "events unknown then: 1" in said
 
 

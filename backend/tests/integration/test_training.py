@@ -7,7 +7,7 @@ from integration.sites import NOON, Site, recompute_at
 
 from eventlink.db.session import transaction
 from eventlink.errors import PublishRefusedError
-from eventlink.recsys.models import Model, PriorModel
+from eventlink.recsys.models import HeuristicModel, Model
 from eventlink.recsys.options import Activate
 from eventlink.services import models, training
 from eventlink.services import recompute as recomputing
@@ -34,7 +34,7 @@ def pretend_trained_long_ago(site: Site) -> None:
 
 def backwards(*_: Any) -> Model:
     """What ``fit_model`` would return had it learned the opposite of everything."""
-    model = PriorModel()
+    model = HeuristicModel()
     model.weights_ = -model.weights_
     return model
 

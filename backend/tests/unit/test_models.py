@@ -1,6 +1,7 @@
 """One test of the contract for every model, and what is special to each."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -18,15 +19,20 @@ from eventlink.recsys.models import (
     ConditionalLogit,
     HeuristicModel,
     LinearWithTrees,
+    Pooled,
     PriorModel,
     fit_model,
     model_from_json,
 )
 from eventlink.recsys.models.contract import Model, require_features
 from eventlink.recsys.models.heuristic import RULES
-from eventlink.recsys.models.prior import WEIGHTS
+from eventlink.recsys.models.prior import FILE
 from eventlink.recsys.options import TrainOptions
 from eventlink.recsys.reasons import REASONS
+
+
+def rng_of(seed: int) -> np.random.Generator:
+    return np.random.default_rng(seed)
 
 
 def examples(rng: np.random.Generator, n: int = 6000, strength: float = 1.5) -> Examples:
@@ -70,10 +76,22 @@ def lists(rng: np.random.Generator, n_lists: int = 3000, attention: float = -0.8
     )
 
 
-@pytest.fixture(params=KINDS.values(), ids=KINDS.keys())
-def model(request: pytest.FixtureRequest, rng: np.random.Generator) -> Model:
-    made: Model = request.param()
-    return made.fit(examples(rng), TrainOptions(), np.random.default_rng(0))
+MAKERS: dict[str, Callable[[], Model]] = {
+    **KINDS,
+    "linear pooled": lambda: Pooled(ConditionalLogit(), PriorModel().linear_, 0.3),
+    "trees pooled": lambda: Pooled(LinearWithTrees(), PriorModel(), 0.3),
+}
+
+
+@pytest.fixture(params=MAKERS.values(), ids=MAKERS.keys())
+def unfitted(request: pytest.FixtureRequest) -> Callable[[], Model]:
+    made: Callable[[], Model] = request.param
+    return made
+
+
+@pytest.fixture
+def model(unfitted: Callable[[], Model], rng: np.random.Generator) -> Model:
+    return unfitted().fit(examples(rng), TrainOptions(), rng_of(0))
 
 
 def test_scores_are_probabilities(model: Model, rng: np.random.Generator) -> None:
@@ -149,10 +167,8 @@ def test_a_stored_model_scores_the_same(model: Model, rng: np.random.Generator) 
     np.testing.assert_array_equal(again.score(x), model.score(x))
 
 
-def test_the_same_seed_gives_the_same_model(model: Model) -> None:
-    again = type(model)().fit(
-        examples(np.random.default_rng(20)), TrainOptions(), np.random.default_rng(0)
-    )
+def test_the_same_seed_gives_the_same_model(unfitted: Callable[[], Model], model: Model) -> None:
+    again = unfitted().fit(examples(rng_of(20)), TrainOptions(), rng_of(0))
     assert again.to_json() == model.to_json()
 
 
@@ -286,19 +302,22 @@ def test_trees_fit_where_every_positive_is_ranked_behind(rng: np.random.Generato
 @pytest.mark.parametrize(
     ("n_positives", "expected"),
     [
-        (0, PriorModel),
-        (LEAST_POSITIVES - 1, PriorModel),
-        (LEAST_POSITIVES, ConditionalLogit),
-        (LEAST_FOR_TREES - 1, ConditionalLogit),
-        (LEAST_FOR_TREES, LinearWithTrees),
+        (0, "prior"),
+        (LEAST_POSITIVES - 1, "prior"),
+        (LEAST_POSITIVES, "linear"),
+        (LEAST_FOR_TREES - 1, "linear"),
+        (LEAST_FOR_TREES, "trees"),
     ],
 )
-def test_more_positives_get_a_higher_rung(n_positives: int, expected: type[Model]) -> None:
+def test_more_positives_get_a_higher_rung(n_positives: int, expected: str) -> None:
+    found = fit_model(with_positives(n_positives), TrainOptions(epochs=1), rng_of(0))
+    assert found.kind == expected
+
+
+def with_positives(number: int) -> Examples:
     y = np.zeros(12_000, bool)
-    y[: 12 * n_positives : 12] = True
-    seen = with_outcome(examples(np.random.default_rng(3), len(y)), y)
-    found = fit_model(seen, TrainOptions(epochs=1), np.random.default_rng(0))
-    assert isinstance(found, expected)
+    y[: 12 * number : 12] = True
+    return with_outcome(examples(rng_of(3), len(y)), y)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -342,5 +361,28 @@ def test_an_unknown_rung_is_refused() -> None:
 
 
 def test_the_prior_and_the_reasons_name_features_that_exist() -> None:
-    assert set(WEIGHTS) | set(RULES) <= set(NAMES)
+    assert json.loads(FILE.read_text())["feature_names"] == list(NAMES)
+    assert set(RULES) <= set(NAMES)
     assert {reason.when for reason in REASONS} - {None} <= set(NAMES)
+
+
+def test_the_prior_likes_what_people_like_everywhere() -> None:
+    x = np.zeros((4, len(NAMES)), np.float32)
+    liked = ("organizer.known", "tags.interests", "place.same_city")
+    for row, name in enumerate(liked, start=1):
+        x[row, NAMES.index(name)] = 1
+    nothing, *margins = PriorModel().margin(x).tolist()
+    assert min(margins) > nothing
+
+
+@pytest.mark.parametrize("name", ["organizer.refused", "event.own_refusals"])
+def test_the_prior_takes_no_for_an_answer(name: str) -> None:
+    x = np.zeros((2, len(NAMES)), np.float32)
+    x[1, NAMES.index(name)] = np.log1p(1)
+    untouched, refused = PriorModel().margin(x)
+    assert refused < untouched
+
+
+def test_a_prior_of_weights_set_by_hand_is_of_an_older_version() -> None:
+    with pytest.raises(ModelMismatchError, match="train again"):
+        model_from_json(list(NAMES), {"kind": "prior", "weights": [0.0], "intercept": -7.0})

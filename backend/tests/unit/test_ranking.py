@@ -13,7 +13,7 @@ from eventlink.recsys.dataset import DAY, Dataset, Ints, UserOrganizers, UserTag
 from eventlink.recsys.evaluation import folds_before
 from eventlink.recsys.features import NAMES, Features
 from eventlink.recsys.features.forecast import learn
-from eventlink.recsys.models import KINDS, Model, PriorModel, fit_model
+from eventlink.recsys.models import KINDS, HeuristicModel, Model, PriorModel, fit_model
 from eventlink.recsys.options import TrainOptions
 from eventlink.recsys.ranking import Ranker, Rankings
 from eventlink.recsys.replay import replay
@@ -119,7 +119,7 @@ def test_any_ranking_equals_the_plain_reference_to_the_last_tie(
     live = Snapshot(data, NOON).columns
     published = np.isin(np.arange(data.n_events), rng.choice(live, min(n_live, len(live))))
     data = replace(data, events=replace(data.events, published=published))
-    model = PriorModel()
+    model = HeuristicModel()
     # A few of the features with whole weights: most scores are equal to others.
     model.weights_ = np.zeros(len(NAMES), np.float32)
     model.weights_[rng.choice(len(NAMES), n_weights)] = rng.integers(-2, 3, n_weights)
@@ -137,7 +137,7 @@ def test_any_ranking_equals_the_plain_reference_to_the_last_tie(
 
 
 def test_ties_go_to_the_smaller_event(constrained: Dataset) -> None:
-    model = PriorModel()
+    model = HeuristicModel()
     model.weights_ = np.zeros(len(NAMES), np.float32)
     found = rank(constrained, model, np.arange(10, dtype=np.int32))
     for row in found.columns:

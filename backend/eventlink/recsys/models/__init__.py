@@ -9,6 +9,7 @@ from eventlink.recsys.examples import Examples
 from eventlink.recsys.models.contract import Model
 from eventlink.recsys.models.heuristic import HeuristicModel
 from eventlink.recsys.models.linear import ConditionalLogit
+from eventlink.recsys.models.pooling import Pooled, share_of_prior
 from eventlink.recsys.models.prior import PriorModel
 from eventlink.recsys.models.trees import LinearWithTrees
 from eventlink.recsys.options import MODELS, TrainOptions
@@ -20,15 +21,19 @@ __all__ = [
     "HeuristicModel",
     "LinearWithTrees",
     "Model",
+    "Pooled",
     "PriorModel",
     "fit_model",
     "model_from_json",
 ]
 
 KINDS: dict[str, type[Model]] = {
-    model.kind: model for model in (HeuristicModel, PriorModel, ConditionalLogit, LinearWithTrees)
+    HeuristicModel.kind: HeuristicModel,
+    PriorModel.kind: PriorModel,
+    ConditionalLogit.kind: ConditionalLogit,
+    LinearWithTrees.kind: LinearWithTrees,
 }
-"""Every model that can be stored, by the name it is stored under."""
+"""The rungs of the ladder, by the name they are asked for and stored under."""
 
 
 def model_from_json(feature_names: list[str], weights: dict[str, Any]) -> Model:
@@ -41,7 +46,8 @@ def model_from_json(feature_names: list[str], weights: dict[str, Any]) -> Model:
     Raises:
         ModelMismatchError: No model of this version has that kind.
     """
-    kind = KINDS.get(weights.get("kind", ""))
+    # A pool goes by the kind of its own model.
+    kind = Pooled if "own" in weights else KINDS.get(weights.get("kind", ""))
     if kind is None:
         raise ModelMismatchError(
             f"the stored model is of kind {weights.get('kind')!r}, this version knows"
@@ -50,10 +56,10 @@ def model_from_json(feature_names: list[str], weights: dict[str, Any]) -> Model:
     return kind.from_json(tuple(feature_names), weights)
 
 
-LEAST_POSITIVES = 300
-"""With fewer registrations to learn from, the prior weights rank better (``docs/quality.md``)."""
+LEAST_POSITIVES = 100
+"""With fewer registrations to learn from, the prior ranks alone (``docs/quality.md``)."""
 LEAST_FOR_TREES = 1000
-"""With fewer, trees add more noise than they find."""
+"""With fewer, trees add more noise than they find, and only the prior's are used."""
 
 
 def fit_model(
@@ -75,17 +81,29 @@ def fit_model(
             examples carry. Without a positive and a negative there is nothing to fit: what would
             have to be fitted is then the prior.
 
+    Returns:
+        The model; what was learned is pooled with the prior, as far as that is worth something.
+
     Raises:
         InvalidOptionError: There is no such rung.
     """
     if kind not in MODELS:
         raise InvalidOptionError(f"--model must be one of {', '.join(MODELS)}, not {kind!r}")
     asked = options.model if kind == "auto" else kind
+    rung = asked
     if asked != HeuristicModel.kind and not 0 < examples.n_positives < len(examples):
-        asked = PriorModel.kind
+        rung = PriorModel.kind
     elif asked == "auto":
-        asked = _highest_rung(examples.n_positives)
-    return KINDS[asked]().fit(examples, options, rng, report)
+        rung = _highest_rung(examples.n_positives)
+    own = KINDS[rung]().fit(examples, options, rng, report)
+    if rung not in (ConditionalLogit.kind, LinearWithTrees.kind):
+        return own
+    prior = PriorModel()
+    share = share_of_prior(prior.linear_, examples, options, rng)
+    if not share:
+        return own
+    # Who asks for a linear model wants one: it takes half the time.
+    return Pooled(own, prior.linear_ if asked == ConditionalLogit.kind else prior, share)
 
 
 def _highest_rung(n_positives: int) -> str:

@@ -3,7 +3,7 @@
 What does not live here: any model. Learned attributes end in ``_``, after scikit-learn's habit.
 """
 
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, Protocol, Self, TypeAlias
 
 import numpy as np
 
@@ -16,15 +16,22 @@ from eventlink.recsys.progress import Report, silent
 ALL = slice(None)
 """All features."""
 
+OfEvents: TypeAlias = tuple[Dense, ...]
+"""Sums of shape (n,), one for each line of a model."""
+
 
 class Model(Protocol):
     """What scores (user, event) pairs from their features."""
 
-    kind: ClassVar[str]
-    """Its name, as stored with the weights."""
+    @property
+    def kind(self) -> str:
+        """Its name, as stored with the weights."""
+        ...
 
-    joint: ClassVar[bool]
-    """Whether features of events do more than add up, so that ``margin`` needs to see them."""
+    @property
+    def joint(self) -> bool:
+        """Whether features of events do more than add up, so that ``margin`` needs to see them."""
+        ...
 
     feature_names_: tuple[str, ...]
     """The features it was fitted on, in order."""
@@ -50,24 +57,25 @@ class Model(Protocol):
         """
         ...
 
-    def of_events(self, x: Dense) -> Dense:
+    def of_events(self, x: Dense) -> OfEvents:
         """Add up what features say that are the same for every user.
 
         Args:
             x: Features of events, shape (n, number of ``features.EVENTS``).
 
         Returns:
-            What ``margin`` may be given, so that it need not do this for every pair; shape (n,).
+            What ``margin`` may be given, so that it need not do this for every pair: sums of shape
+            (n,), one for each of the lines that the model consists of.
         """
         ...
 
-    def margin(self, x: Dense, of_events: Dense | None = None) -> Dense:
+    def margin(self, x: Dense, of_events: OfEvents | None = None) -> Dense:
         """Return the log-odds of the score, without the work of splitting them.
 
         Args:
             x: Features, shape (n, k). Where ``of_events`` is given and the model is not ``joint``,
                 those of ``features.PAIRS`` are enough.
-            of_events: Of the pairs' events, shape (n,).
+            of_events: Of the pairs' events.
 
         Returns:
             Shape (n,), the same to the last bit whether or not ``of_events`` was given.

@@ -18,7 +18,7 @@ from eventlink.recsys.models.choice import (
     shares,
     softmax,
 )
-from eventlink.recsys.models.contract import ALL
+from eventlink.recsys.models.contract import ALL, OfEvents
 from eventlink.recsys.options import TrainOptions
 from eventlink.recsys.progress import Report, silent
 
@@ -142,13 +142,13 @@ class ConditionalLogit:
             sums[rows] = weighted_sums(self._standardise(x[rows], part).T, self.weights_[part])
         return sums
 
-    def of_events(self, x: Dense) -> Dense:
-        """Add up what features say that are the same for every user, shape (n,)."""
-        return self._sums(x, EVENTS)
+    def of_events(self, x: Dense) -> OfEvents:
+        """Add up what features say that are the same for every user: one sum of shape (n,)."""
+        return (self._sums(x, EVENTS),)
 
-    def margin(self, x: Dense, of_events: Dense | None = None) -> Dense:
+    def margin(self, x: Dense, of_events: OfEvents | None = None) -> Dense:
         """Return the log-odds of the score, shape (n,)."""
-        given = self.of_events(x[:, EVENTS]) if of_events is None else of_events
+        (given,) = of_events or self.of_events(x[:, EVENTS])
         of_pairs = self._sums(x[:, -(PAIRS.stop - PAIRS.start) :], PAIRS)
         return given + of_pairs + np.float32(self.intercept_)
 

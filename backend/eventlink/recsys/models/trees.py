@@ -19,7 +19,7 @@ from eventlink.recsys.models.choice import (
     shares,
     softmax,
 )
-from eventlink.recsys.models.contract import ALL
+from eventlink.recsys.models.contract import ALL, OfEvents
 from eventlink.recsys.models.forest import Forest
 from eventlink.recsys.models.linear import ConditionalLogit
 from eventlink.recsys.options import TrainOptions
@@ -102,11 +102,11 @@ class LinearWithTrees:
     def _forest(self) -> Forest:
         return Forest(self.booster_)
 
-    def of_events(self, x: Dense) -> Dense:
-        """Add up what features say that are the same for every user, shape (n,)."""
+    def of_events(self, x: Dense) -> OfEvents:
+        """Add up what features say that are the same for every user: one sum of shape (n,)."""
         return self.linear_.of_events(x)
 
-    def margin(self, x: Dense, of_events: Dense | None = None) -> Dense:
+    def margin(self, x: Dense, of_events: OfEvents | None = None) -> Dense:
         """Return the log-odds of the score, shape (n,)."""
         margins = self.linear_.margin(x, of_events) + self._corrections(x)
         return np.float32(self.slope_) * margins + np.float32(self.intercept_)
