@@ -15,7 +15,15 @@ import numpy.typing as npt
 from eventlink.recsys.dataset import Bools, Floats, Ints, Users, empty_dataset
 from eventlink.recsys.features import Features
 from eventlink.recsys.features.affinity import log1p
-from eventlink.recsys.matrices import Dense, Matrix, ones, only_columns, scale_columns
+from eventlink.recsys.matrices import (
+    Dense,
+    Matrix,
+    ones,
+    only_columns,
+    product,
+    scale_columns,
+    take_rows,
+)
 from eventlink.recsys.models import Model
 from eventlink.recsys.parallel import in_processes
 from eventlink.recsys.persons import Persons
@@ -294,24 +302,25 @@ class _Ties:
 
     def _parts(self, who: Persons, users: Ints) -> tuple[list[Matrix], list[Matrix]]:
         """The quantities by organizer, and those by column."""
-        registered, follows = who.registered[users], who.follows[users]
-        engagement = who.engagement[users]
-        went = registered @ self.by_organizer
+        registered, follows = take_rows(who.registered, users), take_rows(who.follows, users)
+        engagement, interests = take_rows(who.engagement, users), take_rows(who.interests, users)
+        went = product(registered, self.by_organizer)
         to_organizers = [
-            log1p(who.attended_lately[users] @ self.by_organizer),
-            log1p(engagement @ self.by_organizer),
+            log1p(product(take_rows(who.attended_lately, users), self.by_organizer)),
+            log1p(product(engagement, self.by_organizer)),
             follows,
             ones((went + follows).tocsr()),
             log1p(went),
         ]
         to_columns = [
-            _root(registered @ self.cosine),  # the first bit counts most: models cut the rest off
-            self.topics.profile(who.attended[users]) @ self.tags,
-            scale_columns(who.interests[users], self.topics.idf) @ self.tags,
-            log1p(registered @ self.by_venue) @ self.venues,
-            log1p(engagement @ self.same),
-            who.favorites[users] @ self.same,
-            who.refusals[users] @ self.same,
+            # The first bit counts most: models cut the rest off.
+            _root(product(registered, self.cosine)),
+            product(self.topics.profile(take_rows(who.attended, users)), self.tags),
+            product(scale_columns(interests.copy(), self.topics.idf), self.tags),
+            product(log1p(product(registered, self.by_venue)), self.venues),
+            log1p(product(engagement, self.same)),
+            product(take_rows(who.favorites, users), self.same),
+            product(take_rows(who.refusals, users), self.same),
         ]
         return to_organizers, to_columns
 

@@ -19,10 +19,27 @@ def sum_into(
     shape: tuple[int, int], row: Ints, column: Ints, weight: Dense | None = None
 ) -> Matrix:
     """Sum weights (1 if None) into a sparse matrix."""
+    if not len(row):
+        return _nothing(shape)
     values = np.ones(len(row), np.float32) if weight is None else weight
     matrix: Matrix = sparse.csr_array((values, (row, column)), shape=shape, dtype=np.float32)
     matrix.sum_duplicates()
     return matrix
+
+
+def _nothing(shape: tuple[int, int]) -> Matrix:
+    nothing: Matrix = sparse.csr_array(shape, dtype=np.float32)
+    return nothing
+
+
+def product(left: Matrix, right: Matrix) -> Matrix:
+    """Multiply two matrices; at once where the left one is empty, as for one person it often is."""
+    return left @ right if left.nnz else _nothing((left.shape[0], right.shape[1]))
+
+
+def take_rows(matrix: Matrix, rows: Ints) -> Matrix:
+    """Take some rows; where these are all rows in order, it is the matrix itself, not a copy."""
+    return matrix if np.array_equal(rows, np.arange(matrix.shape[0])) else matrix[rows]
 
 
 def ones(matrix: Matrix) -> Matrix:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from eventlink.recsys.dataset import Bools, Dataset, Floats, Ints
-from eventlink.recsys.matrices import Dense, Matrix, count, incidence, sum_into
+from eventlink.recsys.matrices import Dense, Matrix, count, incidence, sum_into, take_rows
 from eventlink.recsys.persons import Persons
 
 FEW_GROUPS = 256
@@ -370,11 +370,13 @@ class Snapshot(Persons):
             Shape (n, n_columns).
         """
         who = self if persons is None else persons
-        excluded: Bools = (who.registered[users] @ self.to_columns).toarray() > 0
+        excluded: Bools = np.zeros((len(users), self.n_columns), np.bool_)
         for said, onto in (
-            (who.hidden[users], self.tags_to_columns),
-            (who.blocked[users], self.organizers_to_columns),
+            (who.registered, self.to_columns),
+            (who.hidden, self.tags_to_columns),
+            (who.blocked, self.organizers_to_columns),
         ):
-            if said.nnz:
-                excluded |= (said @ onto).toarray() > 0
+            some = take_rows(said, users)
+            if some.nnz:
+                excluded |= (some @ onto).toarray() > 0
         return excluded

@@ -3,13 +3,15 @@
 What does not live here: other people's pasts (``people``) and topics (``topics``).
 """
 
+from functools import cached_property
+
 import numpy as np
 
 from eventlink.recsys.dataset import Ints
 from eventlink.recsys.features import organizers
 from eventlink.recsys.features.about import About, Sheet, named
 from eventlink.recsys.features.timing import local_hour_of_week
-from eventlink.recsys.matrices import Matrix, ones, scale_rows
+from eventlink.recsys.matrices import Matrix, ones, product, scale_rows
 from eventlink.recsys.persons import Rows
 from eventlink.recsys.snapshot import Pairs, Snapshot
 
@@ -86,6 +88,11 @@ class Affinity:
         self.series = s.groups(series, int(series.max(initial=-1)) + 1)
         self.order = organizers.order_by_start(s).astype(np.float32)
 
+    @cached_property
+    def siblings(self) -> Matrix:
+        """Columns × organizers with one: 1 where the column is the organizer's."""
+        return self.s.organizers.members[self.s.columns]
+
     def fill(self, sheet: Sheet, p: Pairs, who: Rows) -> None:
         """Write the features of pairs.
 
@@ -116,8 +123,8 @@ class Affinity:
 
     def _fill_organizer(self, sheet: Sheet, p: Pairs, who: Rows) -> None:
         organizers = self.s.organizers
-        went = who.registered @ organizers.members
-        follows = who.follows @ organizers.to_groups
+        went = product(who.registered, organizers.members)
+        follows = product(who.follows, organizers.to_groups)
         n_went = np.maximum(who.history, 1).astype(np.float32)
         n_followed = np.maximum(who.follows.sum(axis=1), 1).astype(np.float32)
         tables = {
@@ -131,8 +138,8 @@ class Affinity:
 
     def _fill_siblings(self, sheet: Sheet, p: Pairs, who: Rows) -> None:
         organizers = self.s.organizers
-        going = who.registered @ self.s.to_columns
-        table = going @ organizers.members[self.s.columns]
+        going = product(who.registered, self.s.to_columns)
+        table = product(going, self.siblings)
         taken = p.of_sparse(table, groups=organizers)
         p.of_sparse(log1p(table), sheet["event.siblings_taken"], organizers)
         # Who has the first two of a series is about to take the third: number 2, from 0.

@@ -16,6 +16,7 @@ from eventlink.recsys.matrices import (
     count,
     ones,
     only_columns,
+    product,
     scale_columns,
     scale_rows,
     sum_into,
@@ -113,7 +114,7 @@ class People:
 
     def _circles(self, registered: Matrix, follows: Matrix) -> Matrix:
         """Users × all organizers: 1 where the user has been with or follows the organizer."""
-        circles = (registered @ self.s.event_organizers + follows).tocsr()
+        circles = (product(registered, self.s.event_organizers) + follows).tocsr()
         circles.sort_indices()  # or the last bit of a row's sums depends on other rows
         return ones(circles)
 
@@ -168,14 +169,14 @@ class People:
         """
         past, follows = who.registered, who.follows
         tables = {
-            "people.going": log1p(past @ self.together),
-            "people.going_recently": log1p(past @ self.together_recently),
-            "people.event_cosine": past @ self.cosine,
-            "people.followers_going": follows @ self.followers_going,
+            "people.going": log1p(product(past, self.together)),
+            "people.going_recently": log1p(product(past, self.together_recently)),
+            "people.event_cosine": product(past, self.cosine),
+            "people.followers_going": product(follows, self.followers_going),
         }
         for name, table in tables.items():
             p.of_sparse(table, sheet[name])
-        alike = self._circles(past, follows) @ self.organizers_alike
+        alike = product(self._circles(past, follows), self.organizers_alike)
         p.of_sparse(alike, sheet["people.organizer_cosine"], self.s.organizers)
 
 

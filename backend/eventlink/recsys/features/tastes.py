@@ -11,7 +11,16 @@ import numpy as np
 from eventlink.recsys.dataset import Bools, Ints
 from eventlink.recsys.features.about import About, Sheet
 from eventlink.recsys.features.topics import Topics
-from eventlink.recsys.matrices import Dense, Matrix, count, incidence, ones, row_sums, scale_rows
+from eventlink.recsys.matrices import (
+    Dense,
+    Matrix,
+    count,
+    incidence,
+    ones,
+    product,
+    row_sums,
+    scale_rows,
+)
 from eventlink.recsys.persons import Rows
 from eventlink.recsys.shrinkage import strength
 from eventlink.recsys.snapshot import Pairs, Snapshot
@@ -130,7 +139,7 @@ class Tastes:
             p: Pairs of the persons and of columns of the crowd.
             who: Their rows, in the order of ``p.users``.
         """
-        likes = who.interests @ self.weights
+        likes = product(who.interests, self.weights)
         total = row_sums(likes)
         share = np.divide(1, total, out=np.zeros_like(total), where=total > 0)
         traits = {

@@ -12,7 +12,14 @@ from eventlink.recsys.dataset import Ints
 from eventlink.recsys.features.about import About, Sheet
 from eventlink.recsys.features.affinity import log1p
 from eventlink.recsys.features.timing import local_hour_of_week
-from eventlink.recsys.matrices import Matrix, only_columns, row_sums, scale_columns, scale_rows
+from eventlink.recsys.matrices import (
+    Matrix,
+    only_columns,
+    product,
+    row_sums,
+    scale_columns,
+    scale_rows,
+)
 from eventlink.recsys.persons import Rows
 from eventlink.recsys.shrinkage import strength
 from eventlink.recsys.snapshot import Groups, Pairs, Snapshot
@@ -84,7 +91,7 @@ class Topics:
         Returns:
             People × tags, each row of length 1, or 0 without a tag.
         """
-        return _unit_rows(acts @ self.tags)
+        return _unit_rows(product(acts, self.tags))
 
     def narrowed(self, columns: Ints) -> "Topics":
         """Return what holds for pairs of some columns alone; see ``Features.narrowed``."""
@@ -107,12 +114,12 @@ class Topics:
             "tags.engaged": self.profile(engagement),
             "tags.intent": who.wanted_tags,
         }
-        tables = {name: profile @ self.tags_to_columns for name, profile in profiles.items()}
+        tables = {name: product(own, self.tags_to_columns) for name, own in profiles.items()}
         log1p(tables["tags.intent"])
         for name, table in tables.items():
             p.of_sparse(table, sheet[name])
         one_kind, one_slot = self.strengths
-        wanted = log1p(who.wanted_categories @ self.categories.to_groups)
+        wanted = log1p(product(who.wanted_categories, self.categories.to_groups))
         shares = {
             "category.share": (_shares(attended, self.categories, one_kind), self.categories),
             "category.engaged": (_shares(engagement, self.categories, one_kind), self.categories),
@@ -145,4 +152,4 @@ def _shares(acts: Matrix, groups: Groups, weight: float) -> Matrix:
     That part tells nothing of the user and is left out, so that what is 0 need not be stored.
     """
     factor = np.float32(1) / (row_sums(acts) + np.float32(weight))
-    return scale_rows(acts @ groups.members, factor)
+    return scale_rows(product(acts, groups.members), factor)
