@@ -24,6 +24,16 @@ def grown(num_leaves: int) -> tuple[lgb.Booster, np.ndarray]:
     return lgb.train(parameters, lgb.Dataset(x, y, params=parameters), 40), x
 
 
+@pytest.mark.parametrize("rows", [1, 2, 3, 200, 2000])
+@pytest.mark.parametrize("num_leaves", [2, 7, 8, 9])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_sums_of_few_are_those_of_lightgbm(rows: int, num_leaves: int, order: str) -> None:
+    booster, x = grown(num_leaves)
+    expected = booster.predict(x[:rows], raw_score=True, num_threads=1).astype(np.float32)
+    found = Forest(booster).sums(np.asarray(x[:rows], order=order))
+    np.testing.assert_array_equal(found, expected)
+
+
 @pytest.mark.parametrize("num_leaves", [2, 7, 8, 9])
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_sums_are_those_of_lightgbm(
@@ -37,10 +47,11 @@ def test_sums_are_those_of_lightgbm(
     np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.parametrize("fewest", [0, 10_000])
 def test_a_value_at_a_threshold_goes_where_lightgbm_sends_it(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, fewest: int
 ) -> None:
-    monkeypatch.setattr(forest, "FEWEST_ROWS", 0)
+    monkeypatch.setattr(forest, "FEWEST_ROWS", fewest)
     booster, x = grown(7)
     nodes = [node for tree in Forest(booster).trees for node in tree.nodes]
     at = np.repeat(x[:1], 3 * len(nodes), axis=0)
@@ -51,8 +62,11 @@ def test_a_value_at_a_threshold_goes_where_lightgbm_sends_it(
     np.testing.assert_array_equal(Forest(booster).sums(at), expected)
 
 
-def test_trees_that_found_nothing_to_split_add_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(forest, "FEWEST_ROWS", 0)
+@pytest.mark.parametrize("fewest", [0, 10_000])
+def test_trees_that_found_nothing_to_split_add_nothing(
+    monkeypatch: pytest.MonkeyPatch, fewest: int
+) -> None:
+    monkeypatch.setattr(forest, "FEWEST_ROWS", fewest)
     x = np.zeros((50, 2), np.float32)
     booster = lgb.train(PARAMETERS, lgb.Dataset(x, np.zeros(50), params=PARAMETERS), 3)
     assert Forest(booster).sums(x).tolist() == [0.0] * 50
