@@ -268,7 +268,7 @@ def ids_of(column: pa.ChunkedArray) -> Ids:
 
 def _index(column: pa.ChunkedArray, ids: Ids) -> npt.NDArray[np.int32]:
     """Places of ids in a sorted array; -1 for null and for what is not in it."""
-    if not len(ids):
+    if not len(ids) or not len(column):
         return np.full(len(column), -1, np.int32)
     wanted = column.fill_null(0).to_numpy()
     places = np.minimum(np.searchsorted(ids, wanted), len(ids) - 1)
@@ -290,6 +290,8 @@ def distinct(*columns: pa.ChunkedArray) -> pa.Array:
 
 def codes(column: pa.ChunkedArray, values: pa.Array) -> npt.NDArray[np.int32]:
     """Number words by their places among some; -1 for null and for what is not there."""
+    if not len(column):  # the values need not be made ready to look into
+        return np.zeros(0, np.int32)
     return pc.index_in(column, values).fill_null(-1).to_numpy()  # type: ignore[no-any-return]
 
 
@@ -303,6 +305,8 @@ def _floats(column: pa.ChunkedArray) -> npt.NDArray[np.float64]:
 
 
 def _instants(column: pa.ChunkedArray, unknown: float) -> npt.NDArray[np.float64]:
+    if not len(column):
+        return np.zeros(0)
     present = column.is_valid().to_numpy()
     seconds = column.fill_null(0).to_numpy() / 1e6
     return np.where(present, seconds, unknown)

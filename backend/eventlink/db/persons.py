@@ -12,7 +12,7 @@ from psycopg.postgres import types
 
 from eventlink.db.columns import OF_PERSONS, Reader
 from eventlink.db.keys import Keys
-from eventlink.db.session import connection, driver
+from eventlink.db.session import driver, transaction
 from eventlink.recsys.dataset import Dataset
 
 TYPES = {
@@ -49,12 +49,14 @@ def read_persons(crowd: Dataset, keys: Keys, user_ids: Iterable[int]) -> tuple[D
         DatabaseUnreachableError: The server does not answer, or breaks off.
     """
     ids = list(user_ids)
-    with connection() as conn:
+    with transaction() as conn:  # committed: at a rollback psycopg forgets what it has prepared
         raw = driver(conn)
         with raw.pipeline():
             raw.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             # Whoever did very much must not end, again and again, what is read for others.
             raw.execute("SET LOCAL statement_timeout = 0")
+            # A plan made for these very people is no better, and takes longer than it runs.
+            raw.execute("SET LOCAL plan_cache_mode = force_generic_plan")
             answers = {
                 sql: raw.execute(sql.replace("{whose}", "user_id = ANY(%s)"), (ids,), binary=True)
                 for sql in OF_PERSONS

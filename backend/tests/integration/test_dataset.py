@@ -7,8 +7,9 @@ import numpy as np
 import psycopg
 import pytest
 from integration.sites import DAY, NOON, Site
+from sqlalchemy import text
 
-from eventlink.db import columns, persons
+from eventlink.db import columns, persons, session
 from eventlink.db.columns import OF_PERSONS
 from eventlink.db.dataset import load_dataset, load_persons
 from eventlink.db.keys import Keys
@@ -220,7 +221,6 @@ def test_a_password_with_special_characters_reaches_both_drivers(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from eventlink.config import settings  # noqa: PLC0415 (only this test changes the address)
-    from eventlink.db import session  # noqa: PLC0415 (likewise)
 
     monkeypatch.setenv("DATABASE_URL", site.address.replace("postgres:@/", "postgres:p#s%w@/"))
     session.engine.cache_clear()
@@ -293,3 +293,13 @@ def test_a_read_that_was_broken_off_says_so(site: Site, monkeypatch: pytest.Monk
         read_persons(data, keys, [1])
     monkeypatch.undo()
     assert read_persons(data, keys, [1])[1].users.tolist() == [1]
+
+
+def test_what_is_read_often_stays_prepared(site: Site) -> None:
+    site.users(1)
+    data, keys = load_dataset()
+    for _ in range(8):
+        read_persons(data, keys, [1])
+    with session.connection() as conn:
+        prepared = conn.execute(text("SELECT statement FROM pg_prepared_statements")).scalars()
+        assert any("registrations" in statement for statement in prepared)
