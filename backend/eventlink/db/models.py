@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, func, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 
+from eventlink.db.session import driver
 from eventlink.db.tables import RecommenderModel
 from eventlink.errors import ModelVersionTakenError
 
@@ -41,6 +42,10 @@ STORED = select(
     RecommenderModel.weights,
     RecommenderModel.meta,
 )
+
+HOLD = """
+SELECT id FROM recommender_models WHERE model_version = %s AND is_active FOR SHARE
+"""
 
 
 def active_model(conn: Connection) -> StoredModel | None:
@@ -96,12 +101,10 @@ def hold_active(conn: Connection, model_version: str) -> bool:
     For whoever publishes with a model held in memory: it may have been taken back meanwhile.
 
     Args:
-        conn: Inside a transaction.
+        conn: Inside a transaction; it may be ``pipelined``.
         model_version: The model.
     """
-    same = RecommenderModel.model_version == model_version
-    row = select(RecommenderModel.id).where(same, RecommenderModel.is_active)
-    return conn.execute(row.with_for_update(read=True)).one_or_none() is not None
+    return driver(conn).execute(HOLD, (model_version,)).fetchone() is not None
 
 
 def activate_model(conn: Connection, model_version: str, note: dict[str, Any]) -> None:

@@ -126,6 +126,22 @@ def transaction() -> Iterator[Connection]:
 
 
 @contextmanager
+def pipelined() -> Iterator[Connection]:
+    """Open a transaction that waits for the server only where the ``driver`` fetches, and at last.
+
+    In psycopg's pipeline mode SQLAlchemy executes, but sees no results.
+
+    Yields:
+        A connection inside a transaction.
+
+    Raises:
+        DatabaseUnreachableError: As ``transaction`` does.
+    """
+    with transaction() as conn, driver(conn).pipeline():
+        yield conn
+
+
+@contextmanager
 def connection() -> Iterator[Connection]:
     """Open a connection; its user begins and ends transactions.
 

@@ -19,7 +19,7 @@ from eventlink.db.overlay import enter_events, store_refreshed
 from eventlink.db.persons import read_persons
 from eventlink.db.recommendations import Lists
 from eventlink.db.refreshes import MOST_ATTEMPTS, Claim, claim_due, clear, commit_soon, fail, state
-from eventlink.db.session import transaction
+from eventlink.db.session import autocommit, pipelined, transaction
 from eventlink.errors import EventLinkError, PublishRefusedError
 from eventlink.recsys.persons import Persons
 from eventlink.services.warm import Warm, load, renew
@@ -66,15 +66,17 @@ class Refresher:
                 version. Whoever was claimed is due again when the lease is over.
         """
         warm = self._keep_warm(now)
-        with transaction() as conn:
+        with pipelined() as conn:
             commit_soon(conn)
-            claims, failed = claim_due(conn, BATCH), claim_due(conn, 1, failed=True)
+            due = claim_due(conn, BATCH)
+        claims = [claim for claim in due if claim.attempts == 1]
+        failed = [claim for claim in due if claim.attempts > 1]
         alone = failed if not claims or _succeeds(warm, claims, now) else [*failed, *claims]
         for claim in alone:
             if claim.attempts > MOST_ATTEMPTS or not _succeeds(warm, [claim], now):
                 with transaction() as conn:
                     fail(conn, [claim])
-        return len(claims) + len(failed) or self._enter_next(warm)
+        return len(due) or self._enter_next(warm)
 
     def _enter_next(self, warm: Warm) -> int:
         """Merge what is new into the rankings of the next block of users; return their number."""
@@ -96,7 +98,7 @@ class Refresher:
     def _keep_warm(self, now: datetime) -> Warm:
         """Load first of all, or where the model is another one; else beside the refreshes."""
         warm = self._loaded_beside() or self._warm
-        with transaction() as conn:
+        with autocommit() as conn:
             seen = state(conn, now if warm is None else warm.at)
         if warm is None or warm.state.model_version != seen.model_version:
             warm = load(now, warm)
@@ -156,7 +158,7 @@ def _succeeds(warm: Warm, claims: Sequence[Claim], now: datetime) -> bool:
 def _refresh(warm: Warm, claims: Sequence[Claim], now: datetime) -> None:
     lists = _rank(warm, claims, now)
     version = warm.state.model_version
-    with transaction() as conn:
+    with pipelined() as conn:
         commit_soon(conn)
         if lists is not None and version is not None:
             if not hold_active(conn, version):
