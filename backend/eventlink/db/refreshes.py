@@ -154,7 +154,7 @@ def mark_for_refresh(conn: Connection, user_id: int, min_interval: float) -> dat
 
 
 def claim_due(conn: Connection, size: int) -> list[Claim]:
-    """Lease marks that are due, the longest due first.
+    """Lease the marks that are due for the longest time.
 
     Args:
         conn: Inside a short transaction of its own; it may be ``pipelined``.

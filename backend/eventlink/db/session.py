@@ -127,7 +127,7 @@ def transaction() -> Iterator[Connection]:
 
 @contextmanager
 def pipelined() -> Iterator[Connection]:
-    """Open a transaction that waits for the server only where the ``driver`` fetches, and at last.
+    """Open a transaction that waits for the server where the ``driver`` fetches, and at the end.
 
     In psycopg's pipeline mode SQLAlchemy executes, but sees no results.
 
@@ -194,7 +194,7 @@ def autocommit() -> Iterator[Connection]:
 
 
 def driver(conn: Connection) -> psycopg.Connection[tuple[object, ...]]:
-    """Return the psycopg connection below a SQLAlchemy one, for COPY.
+    """Return the psycopg connection below a SQLAlchemy one, for COPY and pipelines.
 
     Args:
         conn: An open connection.

@@ -39,7 +39,8 @@ def product(left: Matrix, right: Matrix) -> Matrix:
 
 def take_rows(matrix: Matrix, rows: Ints) -> Matrix:
     """Take some rows; where these are all rows in order, it is the matrix itself, not a copy."""
-    return matrix if np.array_equal(rows, np.arange(matrix.shape[0])) else matrix[rows]
+    n = matrix.shape[0]
+    return matrix if len(rows) == n and np.array_equal(rows, np.arange(n)) else matrix[rows]
 
 
 def ones(matrix: Matrix) -> Matrix:

@@ -14,6 +14,7 @@ from datetime import datetime
 from functools import partial
 from typing import TypeVar
 
+import psycopg
 import structlog
 from procrastinate import PsycopgConnector
 from procrastinate.exceptions import ConnectorException, UniqueViolation
@@ -34,7 +35,7 @@ log = structlog.get_logger()
 
 Answer = TypeVar("Answer")
 
-OUTAGES = (ConnectorException, DBAPIError, DatabaseUnreachableError)
+OUTAGES = (ConnectorException, DBAPIError, psycopg.Error, DatabaseUnreachableError)
 """What a database that is away, or comes back, looks like."""
 
 

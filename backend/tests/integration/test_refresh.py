@@ -253,6 +253,16 @@ def test_a_claim_of_one_who_died_is_taken_over(small: Site) -> None:
     assert (refreshed(small), due(small)) == ([1], [])
 
 
+def test_a_batch_leases_as_many_as_asked_and_one_that_failed(city: Site) -> None:
+    users = sorted(city.rankings() or range(1, 9))[:8]
+    mark(*users)
+    city.run("UPDATE recommendation_refreshes SET attempts = 2 WHERE user_id > %s", users[4])
+    with transaction() as conn:
+        claims = claim_due(conn, 2)
+    assert sorted(claim.attempts for claim in claims) == [1, 1, 3]
+    assert len({claim.user_id for claim in claims}) == 3
+
+
 def test_a_database_that_was_away_is_found_again(
     small: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
