@@ -290,7 +290,7 @@ def distinct(*columns: pa.ChunkedArray) -> pa.Array:
 
 def codes(column: pa.ChunkedArray, values: pa.Array) -> npt.NDArray[np.int32]:
     """Number words by their places among some; -1 for null and for what is not there."""
-    if not len(column):  # looking values up costs more than nothing to look for
+    if not len(column):  # or the table to look words up in is made for none
         return np.zeros(0, np.int32)
     return pc.index_in(column, values).fill_null(-1).to_numpy()  # type: ignore[no-any-return]
 
