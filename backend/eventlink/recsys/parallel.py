@@ -118,7 +118,8 @@ def _work(function: Callable[[Item], Any], items: Sequence[Item], line: Line) ->
     """Answer with an item's result for every number received; what a forked child does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends us
     threading.Thread(target=_die_with_parent, daemon=True).start()
-    threadpool_limits(1)  # a process a core; libraries' own threads would only fight over them
+    # A process a core. OpenMP's threads did not come along in the fork, and it would wait for them.
+    threadpool_limits(1)
     while True:
         number = line.recv()
         answer: Answer

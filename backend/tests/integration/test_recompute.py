@@ -18,6 +18,7 @@ from typing import Any
 import psycopg
 import pytest
 from integration.sites import DAY, HOUR, NOON, Site, a_small_site, eventually, rank_at, recompute_at
+from threadpoolctl import threadpool_limits
 
 from eventlink.db import partitions, recommendations, session
 from eventlink.db.recommendations import recompute_lock
@@ -483,6 +484,7 @@ def _in_child(prepare: Callable[[], None], *, train: bool = False) -> BaseProces
     """Recompute in a forked process, which must not use this process's connections."""
 
     def run() -> None:
+        threadpool_limits(1)  # OpenMP waits for ever for threads that the fork has left behind
         session.engine().dispose(close=False)
         prepare()
         recompute_at(now=NOON + HOUR, skip_training=not train)

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -58,6 +59,24 @@ def test_stopping_early_leaves_no_process() -> None:
     assert len(multiprocessing.active_children()) == 2
     results.close()
     assert multiprocessing.active_children() == []
+
+
+def test_trees_are_loaded_where_the_parent_has_loaded_some_with_several_threads() -> None:
+    script = """if True:
+        from threadpoolctl import threadpool_limits
+        from eventlink.recsys.models.prior import PriorModel
+        from eventlink.recsys.parallel import in_processes
+
+        threadpool_limits(2)
+        stored = PriorModel().to_json()
+        again = lambda _: PriorModel.from_json((), stored).kind
+        print(list(in_processes(again, range(2), workers=2)))
+    """
+    # In a process of its own: a LightGBM that has trained with one thread never takes a second.
+    done = subprocess.run(
+        [sys.executable, "-c", script], check=False, capture_output=True, timeout=60
+    )
+    assert done.stdout.decode() == "['prior', 'prior']\n", done.stderr.decode()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="it looks for processes in /proc")
