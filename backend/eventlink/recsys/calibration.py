@@ -17,8 +17,9 @@ from scipy.special import expit
 from eventlink.recsys.dataset import DAY, Bools, Dataset, Floats, Ints
 from eventlink.recsys.features import Features
 from eventlink.recsys.matrices import Dense
-from eventlink.recsys.models import Model
-from eventlink.recsys.models.choice import calibrate, set_level
+from eventlink.recsys.models import Calibrated, Calibration, Model
+from eventlink.recsys.models.calibrated import newcomers
+from eventlink.recsys.models.choice import calibrate
 from eventlink.recsys.outcomes import Outcomes, outcomes
 from eventlink.recsys.snapshot import Snapshot
 
@@ -30,8 +31,6 @@ CALIBRATION_DAYS = 7
 """A whole week, for weekdays differ; fewer where fewer days are replayed."""
 HALF_LIFE_DAYS = 2.0
 """Sites grow and events come in waves: the last days tell tomorrow's rate best."""
-LEAST_FOR_SLOPE = 30
-"""With fewer registrations in the sample a model keeps its slope, and is only set to their rate."""
 BINS = 10
 
 
@@ -141,27 +140,28 @@ def _tied(s: Snapshot, users: Ints) -> Bools:
     return tied
 
 
-def calibrate_models(models: Sequence[Model], samples: Sequence[Sample]) -> None:
-    """Turn models' scores into probabilities, by slope and intercept of the log-odds (Platt, 1999).
+def to_probabilities(model: Model, samples: Sequence[Sample]) -> Model:
+    """Turn a model's scores into probabilities (``models.calibrated``).
 
-    The last days weigh most. Orders stay. Where little happened the slope stays too, and where
-    nothing did, so does the model.
+    The last days weigh most.
 
     Args:
-        models: To be changed in place.
+        model: Not calibrated yet.
         samples: Of days that are over, in their order; usually of ``CALIBRATION_DAYS``.
+
+    Returns:
+        What orders every user's events alike; the model itself where nothing happened.
     """
     if not samples:
-        return
+        return model
     ages = np.repeat([samples[-1].at - s.at for s in samples], [len(s.y) for s in samples])
     y = np.concatenate([s.y for s in samples])
     weight = np.concatenate([s.weight for s in samples]) * np.exp2(-ages / (HALF_LIFE_DAYS * DAY))
     if not y.any() or y.all():
-        return
-    fitted = calibrate if y.sum() >= LEAST_FOR_SLOPE else set_level
-    for model in models:
-        margin = np.concatenate([model.margin(s.x) for s in samples])
-        model.rescale(*fitted(margin, y, weight))
+        return model
+    margin = np.concatenate([model.margin(s.x) for s in samples])
+    new = np.concatenate([newcomers(s.x) for s in samples])
+    return Calibrated(model, Calibration.fit(margin, new, y, weight))
 
 
 def reliability(margin: Dense, y: Bools, weight: Floats) -> Reliability | None:

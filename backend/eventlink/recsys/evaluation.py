@@ -18,9 +18,9 @@ from eventlink.recsys.calibration import (
     Drawn,
     Reliability,
     Sample,
-    calibrate_models,
     draw,
     reliability,
+    to_probabilities,
 )
 from eventlink.recsys.dataset import DAY, Bools, Dataset, Floats, Ints
 from eventlink.recsys.examples import Examples
@@ -204,7 +204,7 @@ def evaluate(
         trained = {name: fit(known, fold_rng) for name, fit in systems.items()}
         if calibrated:
             week = seen.samples_between(at - CALIBRATION_DAYS * DAY, at)
-            calibrate_models(list(trained.values()), week)
+            trained = {name: to_probabilities(m, week) for name, m in trained.items()}
         return _fold(data, at, trained, baselines, options, fold_rng, calibrated=calibrated)
 
     results = []

@@ -61,8 +61,9 @@ class Scored:
         """Return the pairs with their scores, and with contributions if they were asked for.
 
         ``score`` is the probability of a registration within a day, ``log_odds`` is its
-        log(p / (1 - p)): ``constant``, which is the same for all pairs, plus the contributions,
-        largest first, plus ``other``, what all other features contribute together.
+        log(p / (1 - p)): ``constant``, the same for all pairs but for a step between newcomers and
+        others, plus the contributions, largest first, plus ``other``, what all other features
+        contribute together.
         """
         for begin in range(0, len(self.users), ROWS_A_BATCH):
             rows = slice(begin, begin + ROWS_A_BATCH)
@@ -190,8 +191,8 @@ def _answers(model: Model, x: Dense, top: int) -> Answers:
     return {
         "score": model.score(x),
         "log_odds": log_odds,
-        "constant": np.full(len(x), constant, np.float32),
+        "constant": constant,
         "feature": largest.astype(np.int16),
         "contribution": told,
-        "other": log_odds - np.float32(constant) - told.sum(axis=1),
+        "other": log_odds - constant - told.sum(axis=1),
     }

@@ -11,7 +11,7 @@ import numpy as np
 
 from eventlink.db.models import StoredModel
 from eventlink.errors import ModelMismatchError, NoPositivesError
-from eventlink.recsys.calibration import CALIBRATION_DAYS, calibrate_models
+from eventlink.recsys.calibration import CALIBRATION_DAYS, to_probabilities
 from eventlink.recsys.dataset import DAY, Bools, Dataset, Floats
 from eventlink.recsys.evaluation import Fit, Outcome, evaluate, folds_before
 from eventlink.recsys.examples import Examples
@@ -143,8 +143,7 @@ def train(
         folds = instants[options.replay_days :]
         outcomes = evaluate(data, folds, systems, options, fold_rng, report, replayed)
     examples = replayed.examples.between(instants[n_folds], snapshot.as_of)
-    model = fit_model(examples, options, fit_rng, report)
-    calibrate_models([model], replayed.samples)
+    model = to_probabilities(fit_model(examples, options, fit_rng, report), replayed.samples)
     return Trained(
         scorer=Scorer(model, forecasts.at(snapshot.as_of)),
         positives=examples.n_positives,

@@ -10,13 +10,14 @@ from unit.towns import NOON
 from eventlink.recsys.calibration import (
     CALIBRATION_DAYS,
     Sample,
-    calibrate_models,
     draw,
     reliability,
+    to_probabilities,
 )
 from eventlink.recsys.dataset import DAY, Dataset
 from eventlink.recsys.features import Features, forecast
-from eventlink.recsys.models import PriorModel
+from eventlink.recsys.models import Calibrated, Calibration, PriorModel
+from eventlink.recsys.models.calibrated import newcomers
 from eventlink.recsys.models.choice import calibrate, set_level
 from eventlink.recsys.outcomes import outcomes
 from eventlink.recsys.snapshot import Pairs, Snapshot
@@ -65,8 +66,8 @@ def test_calibration_foresees_tomorrow_s_registrations(loyal_town: Dataset) -> N
     drawn = draw(loyal_town, s, np.random.default_rng(0))
     tomorrow = Sample.of(drawn, Features(s, forecast.fit_as_of(loyal_town, AT)))
     before = reliability(model.margin(tomorrow.x), tomorrow.y, tomorrow.weight)
-    calibrate_models([model], week_before(loyal_town))
-    after = reliability(model.margin(tomorrow.x), tomorrow.y, tomorrow.weight)
+    mapped = to_probabilities(model, week_before(loyal_town))
+    after = reliability(mapped.margin(tomorrow.x), tomorrow.y, tomorrow.weight)
     assert before is not None
     assert after is not None
     assert not 0.5 < before.total_expected / before.total_happened < 2
@@ -75,41 +76,96 @@ def test_calibration_foresees_tomorrow_s_registrations(loyal_town: Dataset) -> N
     assert after.error_share < before.error_share
 
 
-def test_calibration_keeps_every_order(loyal_town: Dataset) -> None:
+def test_calibration_keeps_every_user_s_order(loyal_town: Dataset) -> None:
     model = PriorModel()
+    mapped = to_probabilities(model, week_before(loyal_town))
     s = Snapshot(loyal_town, AT)
-    x = Features(s).matrix(Pairs.every(np.arange(5, dtype=np.int32), s.n_columns))
-    before = model.margin(x)
-    calibrate_models([model], week_before(loyal_town))
-    after = model.margin(x)
-    order = np.argsort(before)
-    assert (np.diff(after[order]) > -1e-4).all()
-    assert np.ptp(after - before) > 0.1
+    for user in range(5):
+        x = Features(s).matrix(Pairs.every(np.array([user], np.int32), s.n_columns))
+        before, after = model.margin(x), mapped.margin(x)
+        assert (np.diff(after[np.argsort(before)]) > -1e-4).all()
+        assert np.abs(after - before).max() > 0.1
 
 
 def test_calibration_never_sees_the_future(loyal_town: Dataset) -> None:
-    one, other = PriorModel(), PriorModel()
-    calibrate_models([one], week_before(loyal_town))
-    calibrate_models([other], week_before(loyal_town.before(AT)))
+    one = to_probabilities(PriorModel(), week_before(loyal_town))
+    other = to_probabilities(PriorModel(), week_before(loyal_town.before(AT)))
     assert one.to_json() == other.to_json()
 
 
 def test_where_nothing_happened_a_model_stays_as_it_is(loyal_town: Dataset) -> None:
     few = replace(loyal_town, registrations=loyal_town.registrations.rows(slice(0, 20)))
     model = PriorModel()
-    calibrate_models([model], week_before(few))
-    assert model.to_json() == PriorModel().to_json()
+    assert to_probabilities(model, week_before(few)) is model
 
 
 def test_where_little_happened_only_the_rate_is_learned(loyal_town: Dataset) -> None:
     log = loyal_town.registrations
     week = np.flatnonzero((log.at >= AT - 7 * DAY) & (log.at < AT))
     few = replace(loyal_town, registrations=log.rows(week[:: len(week) // 12]))
-    model, samples = PriorModel(), week_before(few)
-    calibrate_models([model], samples)
-    assert model.slope_ == PriorModel().slope_
-    expected = [(day.weight * model.score(day.x)).sum() for day in samples]
+    samples = week_before(few)
+    mapped = to_probabilities(PriorModel(), samples)
+    assert isinstance(mapped, Calibrated)
+    assert mapped.calibration == Calibration(intercept=mapped.calibration.intercept)
+    expected = [(day.weight * mapped.score(day.x)).sum() for day in samples]
     assert 6 < sum(expected) < 24
+
+
+def test_newcomers_are_told_by_features_of_all_known_events(loyal_town: Dataset) -> None:
+    log = loyal_town.registrations
+    town = replace(loyal_town, registrations=log.rows(log.user % 2 == 0))
+    known = np.flatnonzero(town.events.created < AT).astype(np.int32)
+    s = Snapshot(town, AT, known)
+    assert (town.events.start[known] < AT).any()
+    everybody = np.arange(town.n_users, dtype=np.int32)
+    found = newcomers(Features(s).matrix(Pairs.every(everybody, s.n_columns)))
+    expected = np.repeat(s.history == 0, s.n_columns)
+    assert 0 < expected.mean() < 1
+    np.testing.assert_array_equal(found, expected)
+
+
+def outcomes_of(
+    truth: Calibration, rng: np.random.Generator, n: int = 400_000
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Margins, whether users are new, and what happens to them."""
+    margin, new = rng.normal(-4, 2, n).astype(np.float32), rng.random(n) < 0.5
+    return margin, new, rng.random(n) < expit(truth.line(margin) + truth.newcomer * new)
+
+
+def test_a_knee_and_a_step_for_newcomers_are_found(rng: np.random.Generator) -> None:
+    truth = Calibration(slope=1.2, bend=-0.8, knee=-2.0, newcomer=1.5, intercept=-0.5)
+    margin, new, y = outcomes_of(truth, rng)
+    found = Calibration.fit(margin, new, y, np.ones(len(y)))
+    assert found.newcomer == pytest.approx(1.5, abs=0.1)
+    assert found.slope > 1
+    assert found.bend < -0.4
+    some = np.linspace(-6, 1, 8, dtype=np.float32)
+    assert np.abs(found.line(some) - truth.line(some)).max() < 0.5
+
+
+def test_no_order_is_turned_round_where_the_surest_pairs_never_happen(
+    rng: np.random.Generator,
+) -> None:
+    margin, new, y = outcomes_of(Calibration(), rng)
+    y &= margin < -1
+    found = Calibration.fit(margin, new, y, np.ones(len(y)))
+    some = np.linspace(-12, 6, 100, dtype=np.float32)
+    assert found.bend < 0
+    assert (np.diff(found.line(some)) > 0).all()
+    expected = expit(found.line(margin) + found.newcomer * new).sum()
+    assert expected == pytest.approx(y.sum(), rel=1e-3)
+
+
+@pytest.mark.parametrize("everybody", [False, True])
+def test_where_nobody_is_new_or_everybody_nothing_is_said_of_newcomers(
+    rng: np.random.Generator, everybody: bool
+) -> None:
+    margin, _, y = outcomes_of(Calibration(), rng, 20_000)
+    found = Calibration.fit(margin, np.full(len(y), everybody), y, np.ones(len(y)))
+    step = found.newcomer if everybody else 0.0
+    expected = expit(found.line(margin) + step).sum()
+    assert expected == pytest.approx(y.sum(), rel=0.02)
+    assert abs(found.newcomer) < 3
 
 
 def test_rare_choices_and_margins_far_apart_are_calibrated(rng: np.random.Generator) -> None:

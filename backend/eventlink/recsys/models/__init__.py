@@ -6,7 +6,8 @@ import numpy as np
 
 from eventlink.errors import InvalidOptionError, ModelMismatchError
 from eventlink.recsys.examples import Examples
-from eventlink.recsys.models.contract import Model
+from eventlink.recsys.models.calibrated import Calibrated, Calibration
+from eventlink.recsys.models.contract import Model, Rung
 from eventlink.recsys.models.heuristic import HeuristicModel
 from eventlink.recsys.models.linear import ConditionalLogit
 from eventlink.recsys.models.pooling import Pooled, share_of_prior
@@ -17,6 +18,8 @@ from eventlink.recsys.progress import Report, silent
 
 __all__ = [
     "KINDS",
+    "Calibrated",
+    "Calibration",
     "ConditionalLogit",
     "HeuristicModel",
     "LinearWithTrees",
@@ -27,7 +30,7 @@ __all__ = [
     "model_from_json",
 ]
 
-KINDS: dict[str, type[Model]] = {
+KINDS: dict[str, type[Rung]] = {
     HeuristicModel.kind: HeuristicModel,
     PriorModel.kind: PriorModel,
     ConditionalLogit.kind: ConditionalLogit,
@@ -47,13 +50,16 @@ def model_from_json(feature_names: list[str], weights: dict[str, Any]) -> Model:
         ModelMismatchError: No model of this version has that kind.
     """
     # A pool goes by the kind of its own model.
-    kind = Pooled if "own" in weights else KINDS.get(weights.get("kind", ""))
+    kind: type[Rung | Pooled] | None = KINDS.get(weights.get("kind", ""))
+    kind = Pooled if "own" in weights else kind
     if kind is None:
         raise ModelMismatchError(
             f"the stored model is of kind {weights.get('kind')!r}, this version knows"
             f" {', '.join(KINDS)}; train again, without --skip-training"
         )
-    return kind.from_json(tuple(feature_names), weights)
+    model = kind.from_json(tuple(feature_names), weights)
+    learned = weights.get("calibration")
+    return Calibrated(model, Calibration(**learned)) if learned else model
 
 
 LEAST_POSITIVES = 100

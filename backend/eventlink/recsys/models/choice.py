@@ -77,9 +77,6 @@ def shares(gain: Dense, length: Ints) -> Dense:
 def calibrate(margin: Dense, y: Bools, weight: Floats) -> tuple[float, float]:
     """Fit slope and intercept of a logistic regression on margins (Platt, 1999).
 
-    Newton's method, each step halved until it leads downhill (Lin, Lin and Weng, Machine Learning
-    2007): margins are far apart and registrations rare, where whole steps may lead astray.
-
     Args:
         margin: Shape (n,).
         y: What happened.
@@ -92,25 +89,46 @@ def calibrate(margin: Dense, y: Bools, weight: Floats) -> tuple[float, float]:
     if not 0 < (weight * y).sum() < weight.sum():
         return 1.0, RARE - float(margin.mean())
     design = np.stack([margin.astype(np.float64), np.ones(len(margin))], axis=1)
+    start = np.array(set_level(margin, y, weight))
+    slope, intercept = logistic(design, y, weight, start, np.zeros(2))
+    # A slope at or below 0 means that nothing was learned; the order must not be turned round.
+    return max(float(slope), 1e-3), float(intercept)
+
+
+def logistic(design: Floats, y: Bools, weight: Floats, start: Floats, ridge: Floats) -> Floats:
+    """Fit a logistic regression.
+
+    Newton's method, each step halved until it leads downhill (Lin, Lin and Weng, Machine Learning
+    2007): margins are far apart and registrations rare, where whole steps may lead astray.
+
+    Args:
+        design: Shape (n, k), the constant among it.
+        y: What happened, shape (n,).
+        weight: How many each stands for.
+        start: Coefficients to start from, shape (k,).
+        ridge: Of each squared coefficient half this is added to the negative log-likelihood.
+
+    Returns:
+        Coefficients, shape (k,).
+    """
 
     def loss(found: Floats) -> float:
         log_odds = design @ found
-        return float((weight * (np.logaddexp(0, log_odds) - y * log_odds)).sum())
+        surprise = weight @ (np.logaddexp(0, log_odds) - y * log_odds)
+        return float(surprise + ridge @ found**2 / 2)
 
-    found = np.array(set_level(margin, y, weight))
+    found = start.copy()
     for _ in range(50):
         p = expit(design @ found)
-        gradient = design.T @ (weight * (p - y))
-        curvature = design.T @ (design * (weight * p * (1 - p))[:, None]) + 1e-9 * np.eye(2)
-        step, now = np.linalg.solve(curvature, gradient), loss(found)
+        gradient = design.T @ (weight * (p - y)) + ridge * found
+        curvature = design.T @ (design * (weight * p * (1 - p))[:, None])
+        step, now = np.linalg.solve(curvature + np.diag(ridge + 1e-9), gradient), loss(found)
         while np.abs(step).max() > 1e-9 and not loss(found - step) < now:
             step /= 2
         if np.abs(step).max() < 1e-9:
             break
         found -= step
-    slope, intercept = found
-    # A slope at or below 0 means that nothing was learned; the order must not be turned round.
-    return max(float(slope), 1e-3), float(intercept)
+    return found
 
 
 def set_level(margin: Dense, y: Bools, weight: Floats) -> tuple[float, float]:

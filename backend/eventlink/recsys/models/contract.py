@@ -1,4 +1,4 @@
-"""The contract of a model: fit, score, explain, to JSON and back.
+"""The contract of a model: score, explain, to JSON; and of one that learns: fit.
 
 What does not live here: any model. Learned attributes end in ``_``, after scikit-learn's habit.
 """
@@ -36,16 +36,6 @@ class Model(Protocol):
     feature_names_: tuple[str, ...]
     """The features it was fitted on, in order."""
 
-    def fit(
-        self,
-        examples: Examples,
-        options: TrainOptions,
-        rng: np.random.Generator,
-        report: Report = silent,
-    ) -> Self:
-        """Learn from examples; the same generator state gives the same model."""
-        ...
-
     def score(self, x: Dense) -> Dense:
         """Return the probability of a registration within a day.
 
@@ -82,24 +72,15 @@ class Model(Protocol):
         """
         ...
 
-    def rescale(self, slope: float, intercept: float) -> None:
-        """Turn every margin m into slope × m + intercept, which changes no order.
-
-        Args:
-            slope: Above 0.
-            intercept: Of the new log-odds.
-        """
-        ...
-
-    def explain(self, x: Dense) -> tuple[Dense, float]:
+    def explain(self, x: Dense) -> tuple[Dense, Dense]:
         """Split scores into contributions of the features.
 
         Args:
             x: Features, shape (n, k).
 
         Returns:
-            Contributions of shape (n, k) and a constant; a row's sum plus the constant is the
-            log-odds of its score.
+            Contributions of shape (n, k) and constants of shape (n,); a row's sum plus its constant
+            is the log-odds of its score.
         """
         ...
 
@@ -116,7 +97,21 @@ class Model(Protocol):
         ...
 
     def to_json(self) -> dict[str, Any]:
-        """Return what was learned; ``from_json`` makes an equal model of it."""
+        """Return what was learned; ``model_from_json`` makes an equal model of it."""
+        ...
+
+
+class Rung(Model, Protocol):
+    """A model that can be fitted by itself: a rung of the ladder."""
+
+    def fit(
+        self,
+        examples: Examples,
+        options: TrainOptions,
+        rng: np.random.Generator,
+        report: Report = silent,
+    ) -> Self:
+        """Learn from examples; the same generator state gives the same model."""
         ...
 
     @classmethod

@@ -67,14 +67,9 @@ class HeuristicModel:
         probability: Dense = expit(self.margin(x))
         return probability
 
-    def rescale(self, slope: float, intercept: float) -> None:
-        """Turn every margin m into slope × m + intercept, which changes no order."""
-        self.weights_ = np.float32(slope) * self.weights_
-        self.intercept_ = slope * self.intercept_ + intercept
-
-    def explain(self, x: Dense) -> tuple[Dense, float]:
-        """Split log-odds into contributions of shape (n, k) and the intercept."""
-        return x * self.weights_, self.intercept_
+    def explain(self, x: Dense) -> tuple[Dense, Dense]:
+        """Split log-odds into contributions of shape (n, k) and intercepts of shape (n,)."""
+        return x * self.weights_, np.full(len(x), self.intercept_, np.float32)
 
     def outline(self, x: Dense, part: slice = ALL) -> Dense:
         """Return the contributions, shape (n, k): they cost next to nothing."""

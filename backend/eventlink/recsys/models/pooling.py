@@ -3,7 +3,6 @@
 What does not live here: how either of them is fitted.
 """
 
-from copy import copy
 from typing import Any, Self
 
 import numpy as np
@@ -15,12 +14,11 @@ from eventlink.recsys.examples import Examples
 from eventlink.recsys.features import EVENTS
 from eventlink.recsys.matrices import Dense
 from eventlink.recsys.models.choice import first_rows, shares, softmax
-from eventlink.recsys.models.contract import ALL, Model, OfEvents
+from eventlink.recsys.models.contract import ALL, Model, OfEvents, Rung
 from eventlink.recsys.models.linear import ConditionalLogit
 from eventlink.recsys.models.prior import PriorModel
 from eventlink.recsys.models.trees import LinearWithTrees
 from eventlink.recsys.options import TrainOptions
-from eventlink.recsys.progress import Report, silent
 
 WORTH = 1500
 """How many of a site's own registrations the prior counts for. At that many both weigh alike."""
@@ -28,7 +26,7 @@ ENOUGH = 4 * WORTH
 """From so many on a site learns all that the prior could tell it."""
 LEAST_SHARE = 0.05
 """A smaller one would hardly move anything, and take as much time."""
-PARTS: dict[str, type[Model]] = {
+PARTS: dict[str, type[Rung]] = {
     ConditionalLogit.kind: ConditionalLogit,
     LinearWithTrees.kind: LinearWithTrees,
     PriorModel.kind: PriorModel,
@@ -55,18 +53,6 @@ class Pooled:
         self.kind = own.kind
         self.joint = own.joint or prior.joint
         self.feature_names_ = prior.feature_names_
-        self.slope_, self.intercept_ = 1.0, 0.0  # of the calibration
-
-    def fit(
-        self,
-        examples: Examples,
-        options: TrainOptions,
-        rng: np.random.Generator,
-        report: Report = silent,
-    ) -> Self:
-        """Learn from examples with the same share of the same prior."""
-        own = copy(self.own).fit(examples, options, rng, report)
-        return type(self)(own, self.prior, self.share)
 
     def of_events(self, x: Dense) -> OfEvents:
         """Add up what features say that are the same for every user: the own sums first."""
@@ -75,30 +61,21 @@ class Pooled:
     def margin(self, x: Dense, of_events: OfEvents | None = None) -> Dense:
         """Return the log-odds of the score, shape (n,)."""
         own, *prior = of_events or self.of_events(x[:, EVENTS])
-        mean = self._mean(self.own.margin(x, (own,)), self.prior.margin(x, tuple(prior)))
-        return np.float32(self.slope_) * mean + np.float32(self.intercept_)
+        return self._mean(self.own.margin(x, (own,)), self.prior.margin(x, tuple(prior)))
 
     def score(self, x: Dense) -> Dense:
         """Return the probability of a registration within a day, shape (n,)."""
         probability: Dense = expit(self.margin(x))
         return probability
 
-    def rescale(self, slope: float, intercept: float) -> None:
-        """Turn every margin m into slope × m + intercept, which changes no order."""
-        self.slope_ *= slope
-        self.intercept_ = slope * self.intercept_ + intercept
-
-    def explain(self, x: Dense) -> tuple[Dense, float]:
-        """Split log-odds into contributions of shape (n, k) and a constant."""
+    def explain(self, x: Dense) -> tuple[Dense, Dense]:
+        """Split log-odds into contributions of shape (n, k) and constants of shape (n,)."""
         (own, of_own), (prior, of_prior) = self.own.explain(x), self.prior.explain(x)
-        constant = (1 - self.share) * of_own + self.share * of_prior
-        contributions = np.float32(self.slope_) * self._mean(own, prior)
-        return contributions, self.slope_ * constant + self.intercept_
+        return self._mean(own, prior), self._mean(of_own, of_prior)
 
     def outline(self, x: Dense, part: slice = ALL) -> Dense:
         """Return the main contributions of both, shape (n, k)."""
-        mean = self._mean(self.own.outline(x, part), self.prior.outline(x, part))
-        return np.float32(self.slope_) * mean
+        return self._mean(self.own.outline(x, part), self.prior.outline(x, part))
 
     def _mean(self, own: Dense, prior: Dense) -> Dense:
         return np.float32(1 - self.share) * own + np.float32(self.share) * prior
@@ -110,8 +87,6 @@ class Pooled:
             "own": self.own.to_json(),
             "prior": self.prior.to_json(),
             "share": self.share,
-            "slope": self.slope_,
-            "intercept": self.intercept_,
         }
 
     @classmethod
@@ -119,9 +94,7 @@ class Pooled:
         """Make the model of its stored form."""
         parts = [weights["own"], weights["prior"]]
         own, prior = (PARTS[part["kind"]].from_json(feature_names, part) for part in parts)
-        model = cls(own, prior, float(weights["share"]))
-        model.slope_, model.intercept_ = float(weights["slope"]), float(weights["intercept"])
-        return model
+        return cls(own, prior, float(weights["share"]))
 
 
 def share_of_prior(

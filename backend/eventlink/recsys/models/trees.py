@@ -116,13 +116,8 @@ class LinearWithTrees:
         probability: Dense = expit(self.margin(x))
         return probability
 
-    def rescale(self, slope: float, intercept: float) -> None:
-        """Turn every margin m into slope × m + intercept, which changes no order."""
-        self.slope_ *= slope
-        self.intercept_ = slope * self.intercept_ + intercept
-
-    def explain(self, x: Dense) -> tuple[Dense, float]:
-        """Split log-odds into contributions of shape (n, k) and a constant.
+    def explain(self, x: Dense) -> tuple[Dense, Dense]:
+        """Split log-odds into contributions of shape (n, k) and constants of shape (n,).
 
         The trees' part are their exact Shapley values (Lundberg et al., 2020), about 70 µs a pair.
         """
@@ -131,8 +126,8 @@ class LinearWithTrees:
         probed = np.concatenate([x, np.zeros((1, x.shape[1]), np.float32)])
         shapley = np.asarray(self.booster_.predict(probed, pred_contrib=True, num_threads=1))
         contributions = contributions + shapley[:-1, :-1].astype(np.float32)
-        expected = float(shapley[-1, -1])  # of the trees, the same for all pairs
-        total = self.slope_ * (constant + expected) + self.intercept_
+        expected = np.float32(shapley[-1, -1])  # of the trees, the same for all pairs
+        total = np.float32(self.slope_) * (constant + expected) + np.float32(self.intercept_)
         return np.float32(self.slope_) * contributions, total
 
     def outline(self, x: Dense, part: slice = ALL) -> Dense:
@@ -140,7 +135,7 @@ class LinearWithTrees:
         return np.float32(self.slope_) * self.linear_.outline(x, part)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the linear model, the trees in LightGBM's text format, and the calibration."""
+        """Return the linear model, the trees in LightGBM's text format, and the scale of both."""
         return {
             "kind": self.kind,
             "linear": self.linear_.to_json(),
