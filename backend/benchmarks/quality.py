@@ -30,8 +30,8 @@ BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 WITH_PRIOR = """
 import pathlib, sys
 from eventlink.cli import main
-from eventlink.recsys.models import prior
-prior.FILE = pathlib.Path(sys.argv.pop(1))
+from eventlink.recsys import elsewhere
+elsewhere.FILE = pathlib.Path(sys.argv.pop(1))
 main()
 """
 """The command, with a prior that stands in a file."""

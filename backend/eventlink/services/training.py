@@ -84,7 +84,7 @@ def stored_scorer(stored: StoredModel | None) -> Scorer:
         ModelMismatchError: It was made for other features.
     """
     if stored is None:
-        return Scorer(PriorModel(), Forecast())
+        return Scorer(PriorModel(), forecast.prior())
     model = model_from_json(stored.feature_names, stored.weights)
     require_features(model, NAMES)
     expected = Forecast.from_json(stored.weights.get("forecast", []))

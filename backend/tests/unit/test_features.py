@@ -32,13 +32,8 @@ from eventlink.recsys.features import (
     Features,
     document,
 )
-from eventlink.recsys.features.forecast import (
-    YESTERDAY,
-    Forecast,
-    deviance,
-    fit_as_of,
-    learn,
-)
+from eventlink.recsys.features.forecast import NAMES as FORECASTS
+from eventlink.recsys.features.forecast import Forecast, deviance, fit_as_of, learn, prior
 from eventlink.recsys.matrices import Dense
 from eventlink.recsys.persons import Persons
 from eventlink.recsys.snapshot import Pairs, Snapshot
@@ -161,7 +156,7 @@ def test_what_is_dated_later_changes_no_bit(seed: int) -> None:
 
 def test_what_is_dated_later_changes_no_forecast() -> None:
     data = some_data(rows=3000, n_users=1500)
-    assert fit_as_of(data, NOW) != YESTERDAY
+    assert fit_as_of(data, NOW).to_json() != prior().to_json()
     before = matrix(data, forecast=fit_as_of(data, NOW))
     after = matrix(data, forecast=fit_as_of(rows_deleted(data, NOW), NOW))
     assert np.array_equal(before, after)
@@ -327,8 +322,13 @@ def test_a_forecast_can_be_stored() -> None:
     assert np.array_equal(matrix(data, forecast=forecast), matrix(data, forecast=stored))
 
 
-def test_a_site_with_few_registrations_expects_yesterdays_number() -> None:
-    assert fit_as_of(some_data(rows=50), NOW) == YESTERDAY
+def test_a_site_with_few_registrations_expects_what_was_learned_elsewhere() -> None:
+    data = some_data(rows=50)
+    assert fit_as_of(data, NOW).to_json() == prior().to_json()
+    places = [NAMES.index(name) for name in FORECASTS]
+    expected = matrix(data, forecast=prior())[:, places]
+    assert np.isfinite(expected).all()
+    assert (expected != matrix(data)[:, places]).any()
 
 
 def test_deviance_is_nothing_for_what_was_expected_and_grows_with_error() -> None:

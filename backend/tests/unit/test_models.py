@@ -10,6 +10,7 @@ from scipy.special import expit
 
 from eventlink.errors import InvalidOptionError, ModelMismatchError
 from eventlink.recsys.dataset import Bools
+from eventlink.recsys.elsewhere import FILE, learned
 from eventlink.recsys.examples import Examples
 from eventlink.recsys.features import EVENTS, NAMES, PAIRS
 from eventlink.recsys.models import (
@@ -29,7 +30,6 @@ from eventlink.recsys.models import (
 from eventlink.recsys.models.calibrated import newcomers
 from eventlink.recsys.models.contract import Model, require_features
 from eventlink.recsys.models.heuristic import RULES
-from eventlink.recsys.models.prior import FILE
 from eventlink.recsys.options import TrainOptions
 from eventlink.recsys.reasons import REASONS
 
@@ -379,7 +379,7 @@ def test_an_unknown_rung_is_refused() -> None:
 
 
 def test_the_prior_and_the_reasons_name_features_that_exist() -> None:
-    assert json.loads(FILE.read_text())["feature_names"] == list(NAMES)
+    assert learned(FILE)["feature_names"] == list(NAMES)
     assert set(RULES) <= set(NAMES)
     assert {reason.when for reason in REASONS} - {None} <= set(NAMES)
 

@@ -5,10 +5,14 @@ will register (``recsys.models``).
 """
 
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
 
 import lightgbm as lgb
 import numpy as np
 
+from eventlink.recsys import elsewhere
 from eventlink.recsys.dataset import DAY, Bools, Dataset, Floats
 from eventlink.recsys.features import demand, organizers, timing
 from eventlink.recsys.features.about import About
@@ -22,7 +26,7 @@ HALF_LIFE_DAYS = 7.0
 REFIT_DAYS = 7
 """How long a replay goes on with one forecast."""
 LEAST_REGISTRATIONS = 100
-"""With fewer, or fewer first ones, in the training days the forecast is yesterday's number."""
+"""With fewer, or fewer first ones, in the training days the forecast is the prior's."""
 MOST_ROWS = 60_000
 """(event, day) pairs to learn from; more are sampled down to this, evenly, to bound the time."""
 ROUNDS = 120
@@ -102,7 +106,7 @@ class Forecast:
         }
 
     def to_json(self) -> list[str]:
-        """Return the forecast as JSON."""
+        """Return the boosters in LightGBM's text format."""
         return [booster.model_to_string() for booster in self.boosters]
 
     @classmethod
@@ -112,6 +116,16 @@ class Forecast:
 
 
 YESTERDAY = Forecast()
+
+
+def prior() -> Forecast:
+    """Return the forecast that was learned on other platforms."""
+    return _prior(elsewhere.FILE)
+
+
+@cache
+def _prior(file: Path) -> Forecast:
+    return Forecast.from_json(elsewhere.learned(file)["forecast"])
 
 
 @dataclass(frozen=True)
@@ -140,25 +154,30 @@ class Day:
         )
 
 
-def fit(days: list[Day]) -> Forecast:
+def fit(
+    days: list[Day],
+    half_life_days: float = HALF_LIFE_DAYS,
+    parameters: dict[str, Any] = PARAMETERS,
+) -> Forecast:
     """Learn a forecast.
 
     Args:
-        days: Days that are over, the latest last. A day before the last weighs half as much every
-            ``HALF_LIFE_DAYS``.
+        days: Days that are over, the latest last.
+        half_life_days: How fast a day loses weight with its age.
+        parameters: LightGBM's.
 
     Returns:
-        ``YESTERDAY`` if there is too little to learn from.
+        The prior if there is too little to learn from.
     """
     x = np.concatenate([day.x for day in days])
     ages = np.repeat(np.arange(len(days))[::-1], [len(day.x) for day in days])
-    weight = np.exp2(-ages / HALF_LIFE_DAYS)
+    weight = np.exp2(-ages / half_life_days)
     numbers = [np.concatenate([day.y[which] for day in days]) for which in range(2)]
     if min(y.sum() for y in numbers) < LEAST_REGISTRATIONS:
-        return YESTERDAY
+        return prior()
     some = slice(None, None, -(-len(x) // MOST_ROWS))
-    rows = lgb.Dataset(x[some], weight=weight[some], params=PARAMETERS, free_raw_data=False)
-    return Forecast(tuple(lgb.train(PARAMETERS, rows.set_label(y[some]), ROUNDS) for y in numbers))
+    rows = lgb.Dataset(x[some], weight=weight[some], params=parameters, free_raw_data=False)
+    return Forecast(tuple(lgb.train(parameters, rows.set_label(y[some]), ROUNDS) for y in numbers))
 
 
 def fit_as_of(data: Dataset, as_of: float) -> Forecast:

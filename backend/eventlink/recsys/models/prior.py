@@ -4,7 +4,6 @@ What does not live here: how it was fitted (``benchmarks/prior.py``), and how it
 site's own model afterwards (``models.pooling``).
 """
 
-import json
 from copy import copy
 from functools import cache
 from pathlib import Path
@@ -13,13 +12,11 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from eventlink.errors import ModelMismatchError
+from eventlink.recsys import elsewhere
 from eventlink.recsys.examples import Examples
 from eventlink.recsys.models.trees import LinearWithTrees
 from eventlink.recsys.options import TrainOptions
 from eventlink.recsys.progress import Report, silent
-
-FILE = Path(__file__).with_name("prior.json")
-"""What was learned."""
 
 
 class PriorModel(LinearWithTrees):
@@ -28,7 +25,7 @@ class PriorModel(LinearWithTrees):
     kind: ClassVar[str] = "prior"
 
     def __init__(self) -> None:
-        learned = _learned(FILE)
+        learned = _learned(elsewhere.FILE)
         self.feature_names_ = learned.feature_names_
         self.linear_ = copy(learned.linear_)
         self.booster_ = learned.booster_
@@ -61,6 +58,5 @@ class PriorModel(LinearWithTrees):
 
 @cache
 def _learned(file: Path) -> LinearWithTrees:
-    """Read it once; whoever changes the features fits it again (``benchmarks/prior.py``)."""
-    stored = json.loads(file.read_text())
+    stored = elsewhere.learned(file)
     return LinearWithTrees.from_json(tuple(stored["feature_names"]), stored)
