@@ -67,20 +67,24 @@ async def cards(
             or has none.
     """
     oldest = now - LIFETIME
-    wanted = [
-        event_id
-        for event_id, version in versions
-        if (card := _cards.get(event_id)) is None
-        or card.version != version
-        or card.read_at < oldest
-    ]
+    # What is returned is the caller's own: the process's may lose cards while this waits.
+    found: dict[int, Card] = {}
+    wanted = []
+    for event_id, version in versions:
+        card = _cards.get(event_id)
+        if card is not None:
+            found[event_id] = card
+        if card is None or card.version != version or card.read_at < oldest:
+            wanted.append(event_id)
     if wanted:
+        read = await rows(conn, EVENTS, {"event_ids": wanted})
+        new = {row[0]: _card(now, *row) for row in read}
+        found.update(new)
+        _cards.update(new)
         if len(_cards) > MOST:
-            for event_id in list(_cards)[: MOST // 2]:
+            for event_id in list(_cards)[: len(_cards) - MOST // 2]:
                 del _cards[event_id]
-        found = await rows(conn, EVENTS, {"event_ids": wanted})
-        _cards.update({row[0]: _card(now, *row) for row in found})
-    return _cards
+    return found
 
 
 def _card(

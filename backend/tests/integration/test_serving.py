@@ -399,6 +399,19 @@ def test_a_change_of_names_is_shown_within_a_minute(town: Site, reader: Reader) 
     assert reader.ask(limit=1)["items"][0]["event"]["tags"] == [{"id": 1, "name": "swing"}]
 
 
+@pytest.mark.usefixtures("town")
+def test_a_list_is_whole_while_cards_are_forgotten(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish({1: [100, 101, 102], 2: [100, 103]})
+    monkeypatch.setattr(event_cards, "MOST", 2)
+    monkeypatch.setattr(event_cards, "_cards", {})
+    reader.ask(1, limit=3)
+    items = reader.ask(2, limit=2)["items"]
+    assert [item["event"]["id"] for item in items] == [100, 103]
+    assert len(event_cards._cards) == 1
+
+
 # Who asks -----------------------------------------------------------------------------------
 
 
