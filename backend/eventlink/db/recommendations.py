@@ -109,7 +109,7 @@ def build_generation(
         model_version: What made the rankings.
         generated_at: When what they know was read.
         lists: Blocks of rankings; consumed while the COPY goes on.
-        meta: What is told of the rankings, for ``generation_meta``.
+        meta: What is told of the rankings, for ``db.serving.generation_meta``.
 
     Returns:
         The generation's number. Every later statement of anybody sees its rows.
@@ -260,24 +260,6 @@ def serve_generation(conn: Connection, generation: int) -> None:
             },
         )
     )
-
-
-def generation_meta(conn: Connection) -> dict[str, Any]:
-    """Return what is told of the serving generation; empty where nothing was ever published.
-
-    Args:
-        conn: An open connection.
-    """
-    made, serving = RecommendationGeneration, RecommendationServing
-    found = select(made.meta).join(serving, serving.generation == made.generation)
-    return conn.execute(found).scalar_one_or_none() or {}
-
-
-def served_since(conn: Connection) -> datetime | None:
-    """Return when what the serving generation knows was read; None where there is none."""
-    made, serving = RecommendationGeneration, RecommendationServing
-    found = select(made.generated_at).join(serving, serving.generation == made.generation)
-    return conn.execute(found).scalar_one_or_none()
 
 
 def clean_up() -> None:

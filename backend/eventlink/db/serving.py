@@ -4,6 +4,8 @@ What does not live here: making generations (``db.recommendations``) and models 
 """
 
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Connection, delete, select, update
 from sqlalchemy.orm import aliased
@@ -50,6 +52,24 @@ def serving(conn: Connection) -> Serving:
         .outerjoin(before, before.generation == RecommendationServing.previous_generation)
     ).one_or_none()
     return Serving(version, *(pointer or (None,) * 4))
+
+
+def generation_meta(conn: Connection) -> dict[str, Any]:
+    """Return what is told of the serving generation; empty where nothing was ever published.
+
+    Args:
+        conn: An open connection.
+    """
+    made, serving = RecommendationGeneration, RecommendationServing
+    found = select(made.meta).join(serving, serving.generation == made.generation)
+    return conn.execute(found).scalar_one_or_none() or {}
+
+
+def served_since(conn: Connection) -> datetime | None:
+    """Return when what the serving generation knows was read; None where there is none."""
+    made, serving = RecommendationGeneration, RecommendationServing
+    found = select(made.generated_at).join(serving, serving.generation == made.generation)
+    return conn.execute(found).scalar_one_or_none()
 
 
 def require_unchanged(conn: Connection, seen: Serving) -> None:

@@ -31,11 +31,10 @@ from eventlink.db.recommendations import (
     build_generation,
     clean_up,
     finish_generation,
-    generation_meta,
     recompute_lock,
     serve_generation,
 )
-from eventlink.db.serving import Serving, require_unchanged, serving
+from eventlink.db.serving import Serving, generation_meta, require_unchanged, serving
 from eventlink.db.session import connection, require_migrations
 from eventlink.errors import NoEventsError, NoUsersError, UnknownUserError
 from eventlink.recsys.dataset import Dataset, Ints

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from eventlink.config import Settings, settings
 from eventlink.db.jobs import RECOMPUTE, Job, list_jobs
 from eventlink.db.models import active_model
-from eventlink.db.serving import Serving, serving
+from eventlink.db.serving import Serving, generation_meta, serving
 from eventlink.db.status import (
     Cache,
     Coverage,
@@ -72,7 +72,7 @@ class RecommenderStatus:
     jobs: QueueStatus
     last_recompute: Job | None
     seats: dict[str, Any] | None
-    """How the last recompute shared out scarce seats, where it did."""
+    """What the recompute that made the serving lists found of scarce seats, where it looked."""
 
 
 def status(conn: Connection, now: datetime) -> RecommenderStatus:
@@ -101,7 +101,7 @@ def status(conn: Connection, now: datetime) -> RecommenderStatus:
         refreshes=refresh_marks(conn),
         jobs=queue_status(conn),
         last_recompute=next(iter(list_jobs(conn, 1, type_=RECOMPUTE)), None),
-        seats=stored.meta.get("seats") if stored else None,
+        seats=generation_meta(conn).get("seats"),
     )
 
 

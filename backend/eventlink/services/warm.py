@@ -14,8 +14,9 @@ from eventlink.db.dataset import load_dataset, load_events
 from eventlink.db.keys import Ids, Keys
 from eventlink.db.models import StoredModel, active_model
 from eventlink.db.overlay import last_scores, later_last_scores
-from eventlink.db.recommendations import Lists, generation_meta, served_since
+from eventlink.db.recommendations import Lists
 from eventlink.db.refreshes import State, state
+from eventlink.db.serving import generation_meta, served_since
 from eventlink.db.session import transaction
 from eventlink.recsys.dataset import Dataset
 from eventlink.recsys.features import Features

@@ -43,11 +43,13 @@ def a_model(version: str, **meta: Any) -> StoredModel:
     return StoredModel(version, list(model.feature_names_), model.to_json(), meta)
 
 
-def publish(version: str, events: list[int], at: datetime = NOON, *, store: bool = True) -> int:
+def publish(
+    version: str, events: list[int], at: datetime = NOON, *, store: bool = True, **meta: Any
+) -> int:
     """Publish rankings of the three students, and make their model active."""
     with connection() as conn:
         generation = build_generation(
-            conn, version, at, [lists_of(dict.fromkeys((1, 2, 3), events))]
+            conn, version, at, [lists_of(dict.fromkeys((1, 2, 3), events))], meta
         )
         with conn.begin():
             serve_generation(conn, generation)
@@ -140,13 +142,10 @@ def test_the_status_tells_of_model_cache_refreshes_and_queue(
     site.users(4, 5)
     site.users(6, is_active=False)
     now = datetime.now(UTC)
-    generation = publish("old", [100, 101], now - 2 * HOUR, store=False)
+    seats = {"limited": 2, "held_back": 1}
+    generation = publish("old", [100, 101], now - 2 * HOUR, store=False, seats=seats)
     with transaction() as conn:
-        meta = {
-            "gate": {"activate": True},
-            "metrics": {"model": {"ndcg_10": 0.1}},
-            "seats": {"n": 1},
-        }
+        meta = {"gate": {"activate": True}, "metrics": {"model": {"ndcg_10": 0.1}}}
         store_model(conn, a_model("new", **meta), activate=True)
     refresh("new", 4, [100], now)
     site.add("recommendation_refreshes", {"user_id": 1, "sequence": 1, "due_at": now - HOUR})
@@ -156,7 +155,7 @@ def test_the_status_tells_of_model_cache_refreshes_and_queue(
     assert answer["model"]["model_version"] == "new"
     assert answer["model"]["kind"] == "prior"
     assert answer["model"]["gate"] == {"activate": True}
-    assert answer["seats"] == {"n": 1}
+    assert answer["seats"] == seats
     cache = answer["cache"]
     assert (cache["generation"], cache["made_by"]) == (generation, "old")
     assert cache["age_seconds"] == pytest.approx(7200, abs=60)

@@ -15,7 +15,7 @@ from integration.sites import DAY, HOUR, NOON, Site, rank_at, recompute_at
 
 from eventlink.config import PROJECT_ROOT
 from eventlink.db import explorations, served
-from eventlink.db.recommendations import generation_meta
+from eventlink.db.serving import generation_meta
 from eventlink.db.session import connection
 from eventlink.services import recompute as service
 from eventlink.web import requests
