@@ -410,6 +410,20 @@ def test_features_are_finite_whatever_is_missing(poorer: Callable[[Dataset], Dat
         assert np.isfinite(x).all()
 
 
+def test_events_of_unknown_date_are_some_of_an_organizers_events() -> None:
+    data = without_dates(some_data())
+    named = dict(zip(NAMES, matrix(data).T, strict=True))
+    assert (named["organizer.registrations"] > 0).any()
+    assert (named["organizer.mean_registrations"] > 0)[named["organizer.registrations"] > 0].all()
+
+
+def test_before_the_first_forecast_there_is_none() -> None:
+    forecasts = learn(some_data(), NOW - DAY, NOW)
+    assert forecasts.at(NOW - DAY)
+    with pytest.raises(ValueError, match="no forecast was learned by"):
+        forecasts.at(NOW - 30 * DAY)
+
+
 @pytest.mark.parametrize("at", [-1.0, 1e4 * DAY])
 def test_an_instant_without_events_gives_an_empty_matrix(at: float) -> None:
     data = some_data()

@@ -194,8 +194,15 @@ class Forecasts:
     learned: tuple[Forecast, ...]
 
     def at(self, instant: float) -> Forecast:
-        """Return the last forecast that was learned by an instant."""
-        return self.learned[int(np.searchsorted(self.learned_at, instant, side="right")) - 1]
+        """Return the last forecast that was learned by an instant.
+
+        Raises:
+            ValueError: None was: any other would have seen what came later.
+        """
+        number = int(np.searchsorted(self.learned_at, instant, side="right")) - 1
+        if number < 0:
+            raise ValueError(f"no forecast was learned by {instant:.0f}")
+        return self.learned[number]
 
 
 def learn(data: Dataset, first: float, last: float) -> Forecasts:

@@ -114,7 +114,7 @@ def _per_group(group: Ints, s: Snapshot, weight: Floats | None = None) -> Floats
 
 def _mean(s: Snapshot, demand: Demand) -> dict[str, Floats]:
     taken = count(demand.log.event, s.data.n_events)
-    usual = np.log1p(_of_usual_event(s, taken, np.isfinite(s.data.events.created)))
+    usual = np.log1p(_of_usual_event(s, taken, s.data.events.created < np.inf))
     return {
         "organizer.mean_registrations": usual,
         "event.against_organizer_mean": np.log1p(demand.of_columns()) - usual,
