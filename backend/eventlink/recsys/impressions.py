@@ -58,7 +58,7 @@ class ShownLists(Table):
         begins = np.diff(rows.user, prepend=-1).astype(bool)
         begins |= np.diff(rows.request, prepend=-1).astype(bool)
         number = np.cumsum(begins) - 1
-        gain = _gains(data, rows.user, rows.event, rows.request, s.as_of, until)
+        gain = _gains(data, rows, s.as_of, until)
         taken = np.bincount(number, gain)[number] > 0 if len(number) else np.zeros(0, bool)
         _, number = np.unique(number[taken], return_inverse=True)
         return cls(
@@ -79,26 +79,34 @@ class ShownLists(Table):
         return self.rows(chosen[self.list])
 
 
-def _gains(
-    data: Dataset, user: Ints, event: Ints, request: Ints, begin: float, until: float
-) -> Dense:
-    """Grade shown events by the furthest that their users went with them."""
+def _gains(data: Dataset, shown: Interactions, begin: float, until: float) -> Dense:
+    """Grade shown events by the furthest that their users went with them from then on."""
     acts = _dated(data.interactions, begin, until)
     clicks = acts.rows((acts.act == Act.CLICK) & (acts.request >= 0))
     favorites = _dated(data.favorites, begin, until)
     log = _dated(data.registrations, begin, until)
     # Attendance carries no date; that of an event that has not begun is not known yet.
-    came = (log.attended == 1) & (data.events.start[log.event] < until)
-    gain = np.zeros(len(user), np.float32)
-    gain[_among(request, event, clicks.request, clicks.event)] = CLICKED
-    gain[_among(user, event, favorites.user, favorites.event)] = MARKED
-    gain[_among(user, event, log.user, log.event)] = REGISTERED
-    gain[_among(user, event, log.user[came], log.event[came])] = CAME
+    came = log.rows((log.attended == 1) & (data.events.start[log.event] < until))
+    gain = np.zeros(len(shown), np.float32)
+    gain[_among(shown.request, shown.event, clicks.request, clicks.event)] = CLICKED
+    for table, worth in ((favorites, MARKED), (log, REGISTERED), (came, CAME)):
+        gain[_followed(shown, table)] = worth
     return gain
 
 
 def _dated(table: Log, begin: float, until: float) -> Log:
     return table.rows(slice(*np.searchsorted(table.at, [begin, until], side="left")))
+
+
+def _followed(shown: Interactions, log: Favorites | Registrations) -> Bools:
+    """Tell what the same user did with the same event at or after the instant it was shown."""
+    size = 1 + max(int(shown.event.max(initial=0)), int(log.event.max(initial=0)))
+    key, of_key = (t.user.astype(np.int64) * size + t.event for t in (shown, log))
+    named, place = np.unique(np.concatenate([key, of_key]), return_inverse=True)
+    last = np.full(len(named), -np.inf)
+    last[place[len(key) :]] = log.at  # sorted, so the last one stays
+    followed: Bools = last[place[: len(key)]] >= shown.at
+    return followed
 
 
 def _among(key: Ints, event: Ints, of_key: Ints, of_event: Ints) -> Bools:

@@ -63,6 +63,16 @@ def test_a_list_is_told_in_the_order_of_its_places(data: Dataset, live: list[int
     assert found.list.tolist() == [0, 0]
 
 
+@pytest.mark.parametrize(("hours", "gain"), [(0.9, []), (1.0, [MARKED, 0]), (9.0, [MARKED, 0])])
+def test_what_was_done_before_the_list_was_shown_did_not_come_of_it(
+    data: Dataset, live: list[int], hours: float, gain: list[float]
+) -> None:
+    one = np.array([5], np.int32), np.array(live[:1], np.int32)
+    data = replace(data, favorites=Favorites(*one, np.array([MORNING + hours * HOUR])))
+    shown = [(5, event, 1.0, Act.IMPRESSION, place, 9) for place, event in enumerate(live[:2])]
+    assert lists(data, *shown).gain.tolist() == gain
+
+
 def test_a_list_that_nothing_came_of_tells_nothing(data: Dataset, live: list[int]) -> None:
     shown = [(5, event, 1.0, Act.IMPRESSION, place, 9) for place, event in enumerate(live[:4])]
     elsewhere = (5, live[0], 2.0, Act.CLICK, 0, 10)
