@@ -25,7 +25,7 @@ from eventlink.recsys.models import Model
 from eventlink.recsys.parallel import in_processes
 from eventlink.recsys.progress import Report, silent
 from eventlink.recsys.snapshot import Pairs, Snapshot
-from eventlink.services.training import stored_scorer
+from eventlink.services.training import Scorer, stored_scorer
 
 USERS_A_BLOCK = 256
 PAIRS_A_BLOCK = 16_384
@@ -92,8 +92,9 @@ def score_pairs(
 ) -> Scored:
     """Score pairs with the active model, or with the prior where there is none.
 
-    The candidates of the instant are its live events and all that are asked for. In memory are
-    the pairs' ids, scores and contributions; features only of a block at a time.
+    A live event is scored among the live events, as it is for a ranking; any other that is asked
+    for, among the live events and all such. In memory are the pairs' ids, scores and contributions;
+    features only of a block at a time.
 
     Args:
         users: Ids, shape (n,), in any order.
@@ -118,23 +119,26 @@ def score_pairs(
     created = np.append(data.events.created, np.inf)  # the last place is that of -1
     event = np.where(created[event] < instant, event, np.int32(-1))
     known = (user >= 0) & (event >= 0)
-    live = Snapshot(data, instant).columns
-    asked = np.union1d(live, event[known]).astype(np.int32)
-    s = Snapshot(data, instant, asked)
-    column = np.append(s.column_of, np.int32(-1))[event]
-    features = Features(s, scorer.forecast)
-    blocks = [np.flatnonzero(known)[block] for block in _blocks(user[known])]
+    live = Snapshot(data, instant)
+    is_live = known & (_columns(live, event) >= 0)
+    # What is live has the same scores whatever else is asked for: ranks and means hang on columns.
+    others = np.union1d(live.columns, event[known & ~is_live]).astype(np.int32)
+    pieces = [
+        piece
+        for s, which in ((live, is_live), (Snapshot(data, instant, others), known & ~is_live))
+        for piece in _pieces(s, scorer, user, event, which)
+    ]
 
-    def one(block: Places) -> Answers:
-        x = features.matrix(Pairs.of(user[block], column[block]))
+    def one(piece: _Piece) -> Answers:
+        x = piece.features.matrix(Pairs.of(user[piece.places], piece.column))
         return _answers(scorer.model, x, top)
 
     answers = _answers(scorer.model, np.zeros((0, len(NAMES)), np.float32), top)
     answers = {name: np.zeros((len(user), *of.shape[1:]), of.dtype) for name, of in answers.items()}
-    for number, found in enumerate(in_processes(one, blocks)):
+    for number, found in enumerate(in_processes(one, pieces)):
         for name, values in found.items():
-            answers[name][blocks[number]] = values
-        report("scoring pairs", (number + 1) / len(blocks))
+            answers[name][pieces[number].places] = values
+        report("scoring pairs", (number + 1) / len(pieces))
     return Scored(
         users=users,
         events=events,
@@ -164,6 +168,33 @@ def _places(ids: Ids, asked: Ids) -> Ints:
     places = np.searchsorted(ids, asked)
     found = np.append(ids, -1)[places] == asked
     return np.where(found & (places < len(ids)), places, -1).astype(np.int32)
+
+
+def _columns(s: Snapshot, event: Ints) -> Ints:
+    """Return the column of each event; -1 for none."""
+    return np.append(s.column_of, np.int32(-1))[event]
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """Pairs that one process scores at a time."""
+
+    features: Features
+    places: Places
+    """Of the pairs among all that are asked for."""
+    column: Ints
+
+
+def _pieces(s: Snapshot, scorer: Scorer, user: Ints, event: Ints, which: Bools) -> Iterator[_Piece]:
+    """Cut the pairs that are scored among the columns of a Snapshot into pieces."""
+    asked = np.flatnonzero(which)
+    if not len(asked):
+        return
+    features = Features(s, scorer.forecast)
+    features.of_crowd()
+    for block in _blocks(user[asked]):
+        places = asked[block]
+        yield _Piece(features, places, _columns(s, event[places]))
 
 
 def _blocks(user: Ints) -> list[Places]:

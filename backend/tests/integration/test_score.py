@@ -17,6 +17,7 @@ from eventlink.services import score as service
 from eventlink.services.score import Scored, score_pairs
 
 AS_OF = NOON.isoformat()
+LIVE = "SELECT id FROM events WHERE start_time > %s"
 
 
 def run(*words: str) -> int:
@@ -105,6 +106,15 @@ def test_what_is_over_or_registered_for_is_scored_if_asked_for(database: str) ->
     scored = score_pairs(ids(1, 3, 2, 2), ids(103, 100, 103, 104), NOON)
     score = scored.answers["score"]
     assert ((score > 0) & (score < 1)).all()
+
+
+def test_a_live_event_has_the_same_score_whatever_else_is_asked_for(city: Site) -> None:
+    users, events = every_pair(city)
+    every = score_pairs(users, events, NOON)
+    live = np.isin(events, [event for (event,) in city.run(LIVE, NOON)])
+    assert 0 < live.sum() < len(live)
+    alone = score_pairs(users[live], events[live], NOON)
+    np.testing.assert_array_equal(alone.answers["score"], every.answers["score"][live])
 
 
 def test_nothing_after_the_instant_moves_a_score(city: Site) -> None:
