@@ -9,11 +9,13 @@ parent never waits for a child that was killed; ``multiprocessing.Pool`` promise
 
 import multiprocessing
 import os
+import pickle
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from traceback import format_exception, format_tb
 from typing import Any, TypeAlias, TypeVar
 
 from threadpoolctl import threadpool_limits
@@ -26,9 +28,6 @@ Result = TypeVar("Result")
 Line: TypeAlias = "Connection[Any, Any]"
 Crew: TypeAlias = dict[Line, BaseProcess]
 """The children, by the line on which each is told what to do and answers."""
-
-Answer: TypeAlias = tuple[int, Any, Exception | None]
-"""An item's number, its result, and the error there was instead."""
 
 
 def in_processes(
@@ -105,8 +104,13 @@ def _receive(line: Line, process: BaseProcess) -> tuple[int, Any]:
         number, result, error = line.recv()
     except (EOFError, ConnectionError) as closed:
         process.join()
+        code = process.exitcode or 0
+        if code >= 0:
+            raise WorkerKilledError(
+                f"a worker process ended by itself (exit code {code}); nothing was written"
+            ) from closed
         raise WorkerKilledError(
-            f"a worker process was killed (signal {-(process.exitcode or 0)}), most likely because"
+            f"a worker process was killed (signal {-code}), most likely because"
             " memory ran out; nothing was written; give the machine more memory"
         ) from closed
     if error is not None:
@@ -115,19 +119,32 @@ def _receive(line: Line, process: BaseProcess) -> tuple[int, Any]:
 
 
 def _work(function: Callable[[Item], Any], items: Sequence[Item], line: Line) -> None:
-    """Answer with an item's result for every number received; what a forked child does."""
+    """Answer with an item's result for every number received; what a forked child does.
+
+    An answer is the item's number, its result, and the error there was instead.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends us
     threading.Thread(target=_die_with_parent, daemon=True).start()
     # A process a core. OpenMP's threads did not come along in the fork, and it would wait for them.
     threadpool_limits(1)
     while True:
         number = line.recv()
-        answer: Answer
         try:
-            answer = (number, function(items[number]), None)
+            answer = pickle.dumps((number, function(items[number]), None))
         except Exception as error:  # noqa: BLE001 (it is raised again in the parent)
-            answer = (number, None, error)
-        line.send(answer)
+            answer = _told(number, error)
+        line.send_bytes(answer)
+
+
+def _told(number: int, error: Exception) -> bytes:
+    """Write down an error with where it happened, as one that can be read again in the parent."""
+    error.add_note("".join(format_tb(error.__traceback__)))
+    try:
+        told = pickle.dumps((number, None, error))
+        pickle.loads(told)  # noqa: S301 (our own)
+    except Exception:  # noqa: BLE001 (an exception may be anything)
+        return pickle.dumps((number, None, RuntimeError("".join(format_exception(error)))))
+    return told
 
 
 def _die_with_parent() -> None:

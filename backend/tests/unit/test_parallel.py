@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,42 @@ def test_large_results_arrive_whole() -> None:
 def test_an_error_is_raised_here() -> None:
     with pytest.raises(ZeroDivisionError):
         list(in_processes(lambda item: 1 // (item - 3), range(6), workers=2))
+
+
+def refuse(item: int) -> None:
+    raise TwoPartError("no", str(item))
+
+
+class TwoPartError(Exception):
+    """Cannot be unpickled: it is made anew with the one argument it has kept."""
+
+    def __init__(self, one: str, two: str) -> None:
+        super().__init__(one + two)
+
+
+@pytest.mark.parametrize(
+    ("function", "error", "told"),
+    [
+        (lambda _: lambda: None, AttributeError, "lambda"),
+        (refuse, RuntimeError, r"in refuse(.|\n)*TwoPartError: no[01]"),
+        (sys.exit, WorkerKilledError, "ended by itself .exit code [01]"),
+    ],
+)
+def test_what_cannot_be_handed_over_is_told_as_what_it_is(
+    function: Callable[[int], object], error: type[Exception], told: str
+) -> None:
+    with pytest.raises(error, match=told):
+        list(in_processes(function, range(2), workers=2))
+
+
+def test_an_error_tells_where_in_the_child_it_was() -> None:
+    with pytest.raises(ZeroDivisionError) as raised:
+        list(in_processes(divide, range(2), workers=2))
+    assert "in divide" in "".join(raised.value.__notes__)
+
+
+def divide(item: int) -> int:
+    return item // 0
 
 
 def test_a_killed_process_is_told_and_not_waited_for() -> None:
