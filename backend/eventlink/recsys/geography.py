@@ -85,7 +85,7 @@ class Cells:
         has = np.flatnonzero(np.isfinite(lat) & np.isfinite(lon))
         key = _cell_keys(lat[has], lon[has], self.step)
         place = np.searchsorted(self.keys, key)
-        known = np.append(self.keys, -1)[place] == key
+        known = (place < len(self.keys)) & (np.append(self.keys, -1)[place] == key)
         cell[has[known]] = place[known]
         return cell
 
