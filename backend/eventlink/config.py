@@ -80,6 +80,11 @@ class Settings(BaseSettings):
         description="Bearer token that reads `/metrics`; unset: closed in production, else open.",
     )
 
+    @property
+    def refreshes_enabled(self) -> bool:
+        """Whether anybody's ranking is refreshed between two recomputes."""
+        return self.task_queue_enabled and self.recommendations_realtime_refresh_enabled
+
 
 @cache
 def revision() -> str:

@@ -240,7 +240,8 @@ async def _store(
         "meaningful": list(MEANINGFUL),
         "long_dwell": LONG_DWELL_SECONDS,
     }
-    if actor is None or not _refreshes() or all(row["type"] in SILENT for row in distinct):
+    silent = all(row["type"] in SILENT for row in distinct)
+    if actor is None or silent or not settings().refreshes_enabled:
         return await _stored(conn, values), None
     async with conn.transaction():
         found = await _stored(conn, values)
@@ -257,7 +258,3 @@ async def _stored(conn: AsyncConnection, values: dict[str, Any]) -> tuple[Any, .
     if values["user_id"] is not None and not found[0]:
         raise NotAuthenticatedError("the token is no longer valid; log in")
     return found
-
-
-def _refreshes() -> bool:
-    return settings().task_queue_enabled and settings().recommendations_realtime_refresh_enabled

@@ -6,19 +6,29 @@ the loop that asks for one batch after the other (``worker``).
 
 import threading
 from collections.abc import Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from datetime import datetime, timedelta
 from time import monotonic
 
 import numpy as np
 import structlog
 
+from eventlink.config import settings
 from eventlink.db.explorations import explored, store_explorations
 from eventlink.db.models import hold_active
 from eventlink.db.overlay import enter_events, store_refreshed
 from eventlink.db.persons import read_persons
 from eventlink.db.recommendations import Lists
-from eventlink.db.refreshes import MOST_ATTEMPTS, Claim, claim_due, clear, commit_soon, fail, state
+from eventlink.db.refreshes import (
+    MOST_ATTEMPTS,
+    Claim,
+    State,
+    claim_due,
+    clear,
+    commit_soon,
+    fail,
+    state,
+)
 from eventlink.db.session import autocommit, pipelined, transaction
 from eventlink.errors import EventLinkError, PublishRefusedError
 from eventlink.recsys.persons import Persons
@@ -37,9 +47,9 @@ CLOCKS_DIFFER = timedelta(minutes=1)
 class Refresher:
     """Re-ranks users who are due; to be used by one thread.
 
-    The first call loads everything and takes long. Later it is loaded again beside the refreshes:
-    events when the catalogue changes, everything when time goes by; but everything and before any
-    refresh when another model was activated: the old one must not rank any more.
+    Everything is loaded first of all, which takes long. Later it is loaded again beside the
+    refreshes: events when the catalogue changes, everything when time goes by. But when another
+    model was activated refreshes wait: the old one must not rank any more.
     """
 
     def __init__(self) -> None:
@@ -65,7 +75,9 @@ class Refresher:
             EventLinkError: The database is out of reach, or its active model is of another
                 version. Whoever was claimed is due again when the lease is over.
         """
-        warm = self._keep_warm(now)
+        while (warm := self._keep_warm(now)) is None:
+            if self._loading is not None:
+                wait([self._loading])
         with pipelined() as conn:
             commit_soon(conn)
             due = claim_due(conn, BATCH)
@@ -77,6 +89,23 @@ class Refresher:
                 with transaction() as conn:
                     fail(conn, [claim])
         return len(due) or self._enter_next(warm)
+
+    def catch_up(self, now: datetime) -> bool:
+        """Do what there is to do though nobody is due; never for long, so that nobody due waits.
+
+        Args:
+            now: The clock.
+
+        Returns:
+            Whether there is more of it.
+
+        Raises:
+            EventLinkError: As ``refresh_due`` does.
+        """
+        if not settings().refreshes_enabled:
+            return False
+        warm = self._keep_warm(now)
+        return bool(warm and self._enter_next(warm)) or self._loading is not None
 
     def _enter_next(self, warm: Warm) -> int:
         """Merge what is new into the rankings of the next block of users; return their number."""
@@ -95,49 +124,71 @@ class Refresher:
         del self._entering[-1]
         return len(lists.rankings.users)
 
-    def _keep_warm(self, now: datetime) -> Warm:
-        """Load first of all, or where the model is another one; else beside the refreshes."""
-        warm = self._loaded_beside() or self._warm
-        with autocommit() as conn:
-            seen = state(conn, now if warm is None else warm.at)
-        if warm is None or warm.state.model_version != seen.model_version:
-            warm = load(now, warm)
-        elif (seen != warm.state or now >= warm.stale_at) and self._may_load():
-            self._load_beside(now, warm)
-        if warm is not self._warm:
-            if self._warm is None or self._warm.state.model_version != warm.state.model_version:
-                self._entering = []  # scores of another model
-            self._entering += warm.entering
-            self._warm = warm
+    def _keep_warm(self, now: datetime) -> Warm | None:
+        """Take what was loaded beside, and load again beside the refreshes what has changed.
+
+        Returns:
+            None while there is nothing yet, or only what ranks by another model than the active.
+
+        Raises:
+            EventLinkError: Nothing can be loaded, and nothing is there to go on with.
+        """
+        seen = self._state(now)
+        if self._loading is not None and self._loading.done():
+            self._take_loaded(seen)
+            seen = self._state(now)
+        warm = self._warm if self._is_usable(seen) else None
+        if warm is None:
+            may_load = self._loading is None
+        else:
+            changed = seen != warm.state or now >= warm.stale_at
+            may_load = changed and self._loading is None and monotonic() >= self._rest_until
+        if may_load:
+            self._load_beside(now)
         return warm
 
-    def _may_load(self) -> bool:
-        return self._loading is None and monotonic() >= self._rest_until
+    def _state(self, now: datetime) -> State:
+        with autocommit() as conn:
+            return state(conn, now if self._warm is None else self._warm.at)
 
-    def _load_beside(self, now: datetime, before: Warm) -> None:
+    def _is_usable(self, seen: State) -> bool:
+        return self._warm is not None and self._warm.state.model_version == seen.model_version
+
+    def _load_beside(self, now: datetime) -> None:
         loading = self._loading = Future()
-        begun = monotonic()
+        before = self._warm
+
+        def load_or_renew() -> Warm:
+            begun = monotonic()
+            try:
+                return load(now) if before is None else renew(now, before)
+            finally:
+                self._rest_until = monotonic() + REST * (monotonic() - begun)
 
         def run() -> None:
             try:
-                loading.set_result(renew(now, before))
-            except Exception as error:  # noqa: BLE001 (told by the thread that asks for the result)
+                loading.set_result(load_or_renew())
+            except Exception as error:  # noqa: BLE001 (raised by whoever asks for the result)
                 loading.set_exception(error)
-            self._rest_until = monotonic() + REST * (monotonic() - begun)
 
         # A daemon: a worker that is told to stop does not wait for it.
         threading.Thread(target=run, name="load", daemon=True).start()
 
-    def _loaded_beside(self) -> Warm | None:
-        """Return what was loaded, once."""
-        if self._loading is None or not self._loading.done():
-            return None
+    def _take_loaded(self, seen: State) -> None:
         loading, self._loading = self._loading, None
+        if loading is None:
+            return
         try:
-            return loading.result()
+            warm = loading.result()
         except EventLinkError as error:
+            if not self._is_usable(seen):
+                raise
             log.warning("refreshes go on with what was loaded before", error=str(error))
-            return None
+            return
+        if self._warm is None or self._warm.state.model_version != warm.state.model_version:
+            self._entering = []  # scores of another model
+        self._entering += warm.entering
+        self._warm = warm
 
 
 def _succeeds(warm: Warm, claims: Sequence[Claim], now: datetime) -> bool:

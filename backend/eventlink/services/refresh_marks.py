@@ -27,7 +27,7 @@ def mark(conn: Connection, user_id: int) -> datetime | None:
     Returns:
         When the refresh is due, for ``wake``; None where refreshes are turned off.
     """
-    if not (settings().task_queue_enabled and settings().recommendations_realtime_refresh_enabled):
+    if not settings().refreshes_enabled:
         return None
     seconds = settings().recommendations_realtime_refresh_min_interval_seconds
     return mark_for_refresh(conn, user_id, seconds)

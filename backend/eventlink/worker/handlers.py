@@ -25,7 +25,7 @@ from eventlink.db.jobs import RECOMPUTE, REFRESH, REFRESH_QUEUE, TRAINING_QUEUE
 from eventlink.errors import AttemptLostError
 from eventlink.services.jobs import MOST_ATTEMPTS
 from eventlink.worker.queue import OUTAGES, attempt_of, in_transaction
-from eventlink.worker.timing import RECONNECT_EVERY
+from eventlink.worker.timing import CATCH_UP_EVERY, LOAD_LOOK_EVERY, RECONNECT_EVERY
 from eventlink.worker.training import COMMAND, TrainingError, train
 
 log = structlog.get_logger()
@@ -39,6 +39,9 @@ class RefreshesDue(Protocol):
 
     def refresh_due(self, now: datetime) -> int:
         """Re-rank some of the users due at ``now`` and return how many; 0 if none is left."""
+
+    def catch_up(self, now: datetime) -> bool:
+        """Do a piece of what there is to do though nobody is due; tell whether there is more."""
 
 
 class HandedBackError(Exception):
@@ -108,7 +111,7 @@ class Refresh:
             HandedBackError: Told to stop before that.
         """
         del context
-        drain = asyncio.get_running_loop().run_in_executor(self._thread, self._drain)
+        drain = self._in_thread(self._drain)
         try:
             drained = await asyncio.shield(drain)
         except asyncio.CancelledError:
@@ -132,14 +135,40 @@ class Refresh:
         if not drained:
             raise HandedBackError
 
+    async def keep_up(self) -> None:
+        """Learn of new events and models also while nobody is due, as long as the worker runs."""
+        while True:
+            pause = CATCH_UP_EVERY
+            try:
+                # A piece at a time: in between the thread is free for who is due.
+                if await self._in_thread(self._catch_up):
+                    pause = LOAD_LOOK_EVERY
+            except OUTAGES as error:
+                log.warning("the database is away", error=str(error))
+                self._refresher = None
+            except Exception:
+                log.exception("refreshes cannot be prepared")
+                self._refresher = None
+                pause = LONGEST_REFRESH_BACKOFF
+            await asyncio.sleep(pause)
+
+    def _in_thread(self, work: Callable[[], bool]) -> asyncio.Future[bool]:
+        return asyncio.get_running_loop().run_in_executor(self._thread, work)
+
     def _drain(self) -> bool:
         """Re-rank and tell whether nobody is left."""
-        if self._refresher is None:
-            self._refresher = self._make()
         while not self._stop.is_set():
-            if not self._refresher.refresh_due(datetime.now(UTC)):
+            if not self._made().refresh_due(datetime.now(UTC)):
                 return True
         return False
+
+    def _catch_up(self) -> bool:
+        return not self._stop.is_set() and self._made().catch_up(datetime.now(UTC))
+
+    def _made(self) -> RefreshesDue:
+        if self._refresher is None:
+            self._refresher = self._make()
+        return self._refresher
 
 
 async def boundary(call_next: AsyncCallNext, context: JobContext, worker: Worker) -> Any:

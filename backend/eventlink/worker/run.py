@@ -79,6 +79,7 @@ async def run(
         loops = [
             asyncio.create_task(_rescue(manager, timing)),
             asyncio.create_task(_every(SWEEP_EVERY, sweep)),
+            asyncio.create_task(refresh.keep_up()),
             asyncio.create_task(_every(PRUNE_EVERY, lambda: prune(datetime.now(UTC)))),
         ]
         if pulse is not None:

@@ -14,6 +14,10 @@ RECONNECT_EVERY = 1.0
 """Seconds between attempts to reach a server that is gone."""
 SWEEP_EVERY = 5.0
 """Seconds between looks for late refreshes: how late one is whose wake was lost."""
+CATCH_UP_EVERY = 5.0
+"""Seconds between looks for new events while nobody is due: how late one enters rankings then."""
+LOAD_LOOK_EVERY = 0.05
+"""Seconds between looks whether what is loaded beside the refreshes is there."""
 PRUNE_EVERY = 3600.0
 """Seconds between deletions of jobs that ended long ago."""
 PROGRESS_EVERY = 0.5

@@ -2,19 +2,22 @@
 
 import threading
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from integration.sites import DAY, NOON, Site, a_small_site, eventually, rank_at, recompute_at
 
+from eventlink.config import settings
 from eventlink.db import persons
 from eventlink.db.columns import OF_PERSONS
 from eventlink.db.refreshes import LEASE_SECONDS, MOST_ATTEMPTS, claim_due, mark_for_refresh
 from eventlink.db.session import transaction
 from eventlink.errors import DatabaseUnreachableError, PublishRefusedError
+from eventlink.recsys.options import Activate
 from eventlink.services import refresh, warm
 from eventlink.services.refresh import Refresher
+from eventlink.services.warm import Warm, renew
 
 SECOND = timedelta(seconds=1)
 LATER = NOON + timedelta(minutes=1)
@@ -39,6 +42,11 @@ def drain(refresher: Refresher, now: Any = LATER) -> int:
     while (done := refresher.refresh_due(now)) or refresher._loading is not None:
         count += done
     return count
+
+
+def catch_up(refresher: Refresher) -> None:
+    while refresher.catch_up(LATER):
+        pass
 
 
 def due(site: Site) -> list[int]:
@@ -425,6 +433,53 @@ def test_an_event_that_came_while_no_worker_ran_reaches_everybody(small: Site) -
     small.event(102, created_at=NOON + SECOND)
     drain(Refresher())
     assert all(102 in small.events_of(user) for user in (1, 2, 3))
+
+
+def test_what_is_new_is_learned_of_though_nobody_is_due(
+    small: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refresher = Refresher()
+    monkeypatch.setenv("RECOMMENDATIONS_REALTIME_REFRESH_ENABLED", "false")
+    settings.cache_clear()
+    assert not refresher.catch_up(LATER)
+    assert refresher._loading is None
+    monkeypatch.undo()
+    settings.cache_clear()
+    catch_up(refresher)
+    assert refreshed(small) == []
+    small.event(102, created_at=NOON + SECOND)
+
+    def entered() -> bool:
+        catch_up(refresher)
+        return all(102 in small.events_of(user) for user in (1, 2, 3))
+
+    assert eventually(entered)  # loading rests in between
+
+
+def test_what_was_begun_for_another_model_is_not_ranked_by(
+    small: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(now: datetime, before: Warm) -> Warm:
+        found = renew(now, before)
+        begun.set()
+        assert go_on.wait(30)
+        return found
+
+    refresher = Refresher()
+    catch_up(refresher)
+    small.event(102, created_at=NOON + SECOND)
+    monkeypatch.setattr(refresh, "renew", slow)
+    assert eventually(lambda: refresher.catch_up(LATER))
+    assert begun.wait(30)
+    recompute_at(activate=Activate.ALWAYS, model_version="another")
+    go_on.set()
+    mark(1)
+    drain(refresher)
+    assert refresher._warm is not None
+    assert refresher._warm.state.model_version == "another"
+    assert small.run("SELECT DISTINCT model_version FROM recommendation_overlay") == [("another",)]
 
 
 def test_a_new_event_changes_only_rankings_that_it_may_enter(city: Site) -> None:

@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, LiteralString
@@ -397,18 +397,19 @@ def test_a_mark_made_during_a_refresh_is_not_lost(site: Site) -> None:
     with_worker(scenario, refresher=lambda: Drain(0.4))
 
 
-class BrokenAtFirst:
+class BrokenAtFirst(Drain):
     """Stands in for a refresh that fails once."""
 
     made = 0
 
     def __init__(self) -> None:
+        super().__init__()
         type(self).made += 1
 
     def refresh_due(self, now: datetime) -> int:
         if self.made == 1:
             raise ValueError("the first is broken")
-        return Drain().refresh_due(now)
+        return super().refresh_due(now)
 
 
 def test_a_refresh_that_failed_is_done_again_by_a_new_one(site: Site) -> None:
@@ -422,6 +423,17 @@ def test_a_refresh_that_failed_is_done_again_by_a_new_one(site: Site) -> None:
         assert failed.error == "ValueError: the first is broken"
 
     with_worker(scenario, refresher=BrokenAtFirst)
+
+
+def test_a_new_event_enters_rankings_though_nobody_does_anything(town: Site) -> None:
+    def scenario() -> None:
+        assert becomes(enqueue(), "succeeded")
+        now = datetime.now(UTC)
+        town.event(10**6, created_at=now, start_time=now + timedelta(days=3))
+        entered = "SELECT count(*) > 0 FROM user_recommendations WHERE event_id = 1000000"
+        assert eventually(lambda: town.run(entered) == [(True,)], 30)
+
+    with_worker(scenario, refresher=Refresher)
 
 
 def test_a_marked_user_is_ranked_anew_within_a_second(town: Site) -> None:

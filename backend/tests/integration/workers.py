@@ -42,6 +42,9 @@ class Drain:
     def __init__(self, seconds: float = 0.0) -> None:
         self._seconds = seconds
 
+    def catch_up(self, _now: datetime) -> bool:
+        return False
+
     def refresh_due(self, now: datetime) -> int:
         with transaction() as conn:
             due = conn.execute(
