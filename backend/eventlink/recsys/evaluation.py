@@ -227,7 +227,7 @@ def _fold(
 ) -> _FoldResult | None:
     s = Snapshot(data, as_of)
     truth = outcomes(data, s, as_of + DAY)
-    users = np.unique(truth.user)
+    users = np.unique(truth.user[data.users.rankable[truth.user]])
     if not len(users):
         return None
     most = min(MOST_USERS, MOST_PAIRS // s.n_columns + 1)

@@ -55,6 +55,14 @@ def test_shuffled_labels_score_at_chance(loyal_town: Dataset) -> None:
     assert found["model"].mean("ndcg") < 1.4 * chance(shuffled)
 
 
+def test_who_gets_no_ranking_is_not_judged(loyal_town: Dataset) -> None:
+    rankable = np.arange(loyal_town.n_users) % 2 == 0
+    data = replace(loyal_town, users=replace(loyal_town.users, rankable=rankable))
+    whole, half = judged(loyal_town)["popularity"], judged(data)["popularity"]
+    assert 0 < len(half.users) < len(whole.users)
+    assert rankable[half.users].all()
+
+
 def test_truth_is_what_was_registered_for_on_the_day(loyal_town: Dataset) -> None:
     at = NOON - 2 * DAY
     s = Snapshot(loyal_town, at)
