@@ -44,10 +44,10 @@ def _instant(column: str) -> str:
 
 
 # ``whose`` is a condition on ``user_id``.
-USERS = """
+USERS = f"""
 SELECT user_id, lat, lon, lower(btrim(city)) AS city, lower(btrim(language)) AS language,
-       role = 'student' AND is_active AS rankable
-  FROM (SELECT id AS user_id, * FROM users) AS users WHERE {whose} ORDER BY user_id
+       role = 'student' AND is_active AS rankable, {_instant("created_at")} AS joined
+  FROM (SELECT id AS user_id, * FROM users) AS users WHERE {{whose}} ORDER BY user_id
 """
 EVENTS = f"""
 SELECT id, lat, lon, owner_id, max_seats, lower(btrim(city)) AS city, category, venue,
@@ -158,6 +158,7 @@ class Reader:
             city=codes(rows["city"], self.keys.cities),
             language=codes(rows["language"], self.keys.languages),
             rankable=rows["rankable"].to_numpy(),
+            joined=_instants(rows["joined"], -np.inf),
         )
 
     def events(self, rows: pa.Table) -> Events:

@@ -93,18 +93,18 @@ class Reliability:
 
 
 def draw(data: Dataset, s: Snapshot, rng: np.random.Generator) -> Drawn:
-    """Draw pairs that stand for all users and candidates of the day after an instant.
+    """Draw pairs that stand for all users there are, and all candidates, of a day.
 
     Users who registered for something and those who did not are drawn apart. So are candidates of
     organizers the user has been with, looked at or follows, and others.
 
     Args:
         data: Everything; only the outcomes of [s.as_of, s.as_of + 1 day) are read.
-        s: The instant.
+        s: The day's first instant. Users who sign up later are left out.
         rng: Source of the draws.
     """
     truth = outcomes(data, s, s.as_of + DAY)
-    everybody = np.flatnonzero(data.users.rankable).astype(np.int32)
+    everybody = np.flatnonzero(data.users.rankable & s.members).astype(np.int32)
     came = np.isin(everybody, truth.user)
     parts = [_stratum(s, truth, everybody[which], rng) for which in (came, ~came)]
     user = np.concatenate([part.user for part in parts])

@@ -228,6 +228,7 @@ class _Newcomers:
             city=np.concatenate([city[cell >= 0][first], self.cities, [-1]]).astype(np.int32),
             language=np.full(len(lat) + len(homeless), -1, np.int32),
             rankable=np.ones(len(lat) + len(homeless), bool),
+            joined=np.full(len(lat) + len(homeless), -np.inf),
         )
         self.table = np.empty((len(self.residents), s.n_columns), np.float32)
         """Log-odds, shape (number of neighbourhoods, n_columns)."""

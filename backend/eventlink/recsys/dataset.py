@@ -63,6 +63,8 @@ class Users(Table):
     """That the user reads; -1 for unknown."""
     rankable: Bools
     """An active student: gets a ranking."""
+    joined: Floats
+    """When they signed up."""
 
 
 @dataclass(frozen=True)
@@ -278,7 +280,7 @@ def empty_dataset() -> Dataset:
     ints, floats, flags = np.zeros(0, np.int32), np.zeros(0), np.zeros(0, dtype=bool)
     small = np.zeros(0, np.int8)
     return Dataset(
-        users=Users(floats, floats, ints, ints, flags),
+        users=Users(floats, floats, ints, ints, flags, floats),
         events=Events(
             floats, floats, floats, flags, ints, ints, ints, ints, ints, floats, floats, ints
         ),

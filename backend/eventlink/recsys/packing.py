@@ -38,7 +38,7 @@ PERSONAL: Mapping[type, frozenset[str]] = {
     ),
     Snapshot: frozenset(
         {name for name, value in vars(Persons).items() if isinstance(value, cached_property)}
-        | {"going"}
+        | {"going", "members", "registrants"}
     ),
     Demand: frozenset({"log", "column", "newcomers"}),
     Place: frozenset({"cell"}),

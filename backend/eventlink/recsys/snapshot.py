@@ -336,6 +336,22 @@ class Snapshot(Persons):
     # Who goes where, and who may be shown what ------------------------------------------------
 
     @cached_property
+    def members(self) -> Bools:
+        """For each user, whether they had signed up.
+
+        Accounts may be younger than what their users did, where they came from elsewhere: whoever
+        has registered for something had signed up.
+        """
+        return (self.data.users.joined < self.as_of) | self.registrants
+
+    @cached_property
+    def registrants(self) -> Bools:
+        """For each user, whether they ever registered, also if they took it back."""
+        seen: Bools = np.zeros(self.data.n_users, np.bool_)
+        seen[self.data.registrations.user] = True
+        return seen
+
+    @cached_property
     def going(self) -> Matrix:
         """Users × columns: 1 where a registration stands."""
         return self.registered @ self.to_columns

@@ -60,6 +60,15 @@ def test_users_who_get_no_ranking_are_not_drawn(loyal_town: Dataset) -> None:
     assert rankable[draw(data, Snapshot(data, AT), np.random.default_rng(0)).user].all()
 
 
+def test_users_who_had_not_signed_up_are_not_drawn(loyal_town: Dataset) -> None:
+    number = np.arange(loyal_town.n_users)
+    users = replace(loyal_town.users, joined=np.where(number % 2 == 0, AT, -np.inf))
+    log = loyal_town.registrations
+    data = replace(loyal_town, users=users, registrations=log.rows(log.user % 4 > 0))
+    drawn = np.unique(draw(data, Snapshot(data, AT), np.random.default_rng(0)).user)
+    assert drawn.tolist() == number[number % 4 > 0].tolist()
+
+
 def test_calibration_foresees_tomorrow_s_registrations(loyal_town: Dataset) -> None:
     model = PriorModel()
     s = Snapshot(loyal_town, AT)

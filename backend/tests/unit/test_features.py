@@ -67,6 +67,7 @@ def some_data(seed: int = 0, rows: int = 600, n_users: int = 80) -> Dataset:
             draw(3, n_users, 0.2),
             np.arange(n_users, dtype=np.int32) % 3 - 1,
             np.ones(n_users, bool),
+            np.where(np.arange(n_users) % 5 == 0, NOW + DAY, NOW - 9 * DAY),
         ),
         events=Events(
             start=np.maximum(created, NOW - 60 * DAY) + DAY * rng.uniform(-1, 60, N_EVENTS),
@@ -133,12 +134,22 @@ def rows_deleted(data: Dataset, at: float) -> Dataset:
         for field in fields(data)
         if field.name not in ("users", "events") and not field.name.startswith("n_")
     }
-    return replace(data, events=data.events.rows(known), **tables)
+    # Users keep their numbers, which is how a matrix is compared; nothing else is left of them.
+    users, members = data.users, Snapshot(data, at).members
+    gone = Users(
+        lat=np.where(members, users.lat, np.nan),
+        lon=np.where(members, users.lon, np.nan),
+        city=np.where(members, users.city, np.int32(-1)),
+        language=np.where(members, users.language, np.int32(-1)),
+        rankable=users.rankable & members,
+        joined=np.where(members, users.joined, np.inf),
+    )
+    return replace(data, users=gone, events=data.events.rows(known), **tables)
 
 
 def matrix(data: Dataset, at: float = NOW, forecast: Forecast | None = None) -> Dense:
     s = Snapshot(data, at)
-    users = np.arange(data.n_users, dtype=np.int32)
+    users = np.flatnonzero(s.members).astype(np.int32)
     return Features(s, forecast).matrix(Pairs.every(users, s.n_columns))
 
 

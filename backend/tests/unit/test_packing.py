@@ -69,6 +69,7 @@ def test_what_is_packed_does_not_grow_with_people_or_with_what_they_did(
         city=np.append(people.city, np.full(5000, -1, np.int32)),
         language=np.append(people.language, np.full(5000, -1, np.int32)),
         rankable=np.append(people.rankable, np.ones(5000, bool)),
+        joined=np.append(people.joined, np.full(5000, -np.inf)),
     )
     often = acts.rows(np.repeat(np.arange(len(acts)), 20))
     large = replace(random_town, users=more, registrations=often)

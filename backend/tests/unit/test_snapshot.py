@@ -41,7 +41,9 @@ def site(**tables: object) -> Dataset:
     missing, none = np.full(5, np.nan), np.full(5, -1, np.int32)
     return replace(
         empty_dataset(),
-        users=Users(missing[:3], missing[:3], none[:3], none[:3], np.ones(3, bool)),
+        users=Users(
+            missing[:3], missing[:3], none[:3], none[:3], np.ones(3, bool), np.full(3, -np.inf)
+        ),
         events=Events(
             start=days(1, 7, -1, 5, 9),
             created=days(-9, -9, -9, -9, 1),

@@ -74,6 +74,7 @@ def town(
             city=np.full(n_users, -1, np.int32),
             language=np.full(n_users, -1, np.int32),
             rankable=np.ones(n_users, dtype=bool),
+            joined=np.full(n_users, -np.inf),
         ),
         events=events,
         event_tags=EventTags(np.arange(n_events, dtype=np.int32), organizer % n_tags),

@@ -13,7 +13,7 @@ import lightgbm as lgb
 import numpy as np
 
 from eventlink.recsys import elsewhere
-from eventlink.recsys.dataset import DAY, Bools, Dataset, Floats
+from eventlink.recsys.dataset import DAY, Dataset, Floats
 from eventlink.recsys.features import demand, organizers, timing
 from eventlink.recsys.features.about import About
 from eventlink.recsys.features.demand import Demand
@@ -146,7 +146,7 @@ class Day:
         d, log = Demand(s), data.registrations
         rows = log.rows(slice(*np.searchsorted(log.at, [at, at + DAY]).tolist()))
         column = s.column_of[rows.event]
-        new = ~_seen(s)[rows.user]
+        new = ~s.registrants[rows.user]
         return cls(
             _inputs(s, columns(s, d)),
             (count(column, s.n_columns), count(column[new], s.n_columns)),
@@ -236,10 +236,3 @@ def _inputs(s: Snapshot, known: dict[str, Dense]) -> Dense:
     recent = [len(at) - np.searchsorted(at, s.as_of - days * DAY) for days in (1, 7)]
     site = np.tile(np.log1p(np.array(recent, np.float32)), (s.n_columns, 1))
     return np.column_stack([*known.values(), site])
-
-
-def _seen(s: Snapshot) -> Bools:
-    """For each user, whether there is a registration."""
-    seen = np.zeros(s.data.n_users, bool)
-    seen[s.data.registrations.user] = True
-    return seen

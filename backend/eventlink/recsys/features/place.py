@@ -83,7 +83,8 @@ class Place:
         self.demand = demand
         events = s.data.events
         self.venue = unit_vectors(events.lat[s.columns], events.lon[s.columns])
-        self.cells = home_cells(s.data.users.lat, s.data.users.lon)
+        homes = s.data.users.rows(s.members)
+        self.cells = home_cells(homes.lat, homes.lon)
 
     @cached_property
     def cell(self) -> Ints:

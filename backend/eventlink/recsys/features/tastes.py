@@ -95,7 +95,7 @@ class Tastes:
     def lifts(self) -> dict[str, Lift]:
         """Name of a feature to what it reads."""
         s, organizers, categories = self.s, self.s.organizers, self.topics.categories
-        fond, reading = _some(np.diff(s.interests.indptr) > 0), _some(s.language >= 0)
+        fond, reading = _some(np.diff(s.interests.indptr) > 0), _some(s.members & (s.language >= 0))
         likes = s.interests[fond] @ ones(self.weights.copy())
         reads = incidence(s.language[reading], self.n_languages)
         each = np.arange(s.n_columns, dtype=np.int32)
