@@ -15,6 +15,8 @@ from psycopg import sql
 
 from eventlink.config import PROJECT_ROOT, settings
 from eventlink.db import session
+from eventlink.db.interchange.load import ACT_TABLES, ROOT_TABLES
+from eventlink.db.tables import Base
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # it warns where there is no XDG_RUNTIME_DIR
@@ -29,6 +31,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         type=Path,
         help="run against this PostgreSQL's programs (for example /usr/lib/postgresql/15/bin)"
         " and not the embedded one",
+    )
+    parser.addoption(
+        "--platform-columns",
+        action="store_true",
+        help="give every table that a platform fills the names of all other tables' columns too",
     )
 
 
@@ -74,15 +81,27 @@ def _address(server: str, name: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def migrated(server: str) -> str:
+def migrated(server: str, request: pytest.FixtureRequest) -> str:
     """The name of a migrated, empty database to copy."""
     with psycopg.connect(server, autocommit=True) as conn:
         conn.execute("CREATE DATABASE migrated")
     with pytest.MonkeyPatch.context() as patch:
         _use(_address(server, "migrated"), patch)
         command.upgrade(session.alembic_config(), "head")
+        if request.config.getoption("--platform-columns"):
+            with psycopg.connect(_address(server, "migrated")) as conn:
+                _add_platform_columns(conn)
         session.engine().dispose()
     return "migrated"
+
+
+def _add_platform_columns(conn: psycopg.Connection) -> None:
+    """Add columns as a platform may have them: no statement may take one for its own."""
+    tables = [Base.metadata.tables[name] for name in ROOT_TABLES + ACT_TABLES]
+    names = {column.name for table in Base.metadata.tables.values() for column in table.columns}
+    for table in tables:
+        added = [f'ADD "{name}" text' for name in sorted(names - set(table.columns.keys()))]
+        conn.execute(f"ALTER TABLE {table.name} {', '.join(added)}".encode())
 
 
 @pytest.fixture

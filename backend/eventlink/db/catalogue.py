@@ -8,10 +8,12 @@ from datetime import datetime
 
 from sqlalchemy import Connection, text
 
+from eventlink.db.events import readable
+
 SERVED = text(
-    """
+    f"""
     SELECT served.rank, served.event_id, served.score, served.reason, event.title, event.category,
-           event.city, event.start_time, owner.full_name, event.owner_id,
+           event.city, {readable("event.start_time")}, owner.full_name, event.owner_id,
            tag.name
       FROM user_recommendations AS served
       JOIN events AS event ON event.id = served.event_id
@@ -68,8 +70,9 @@ class Person:
 PERSON = text(
     """
     SELECT id, full_name, city, language,
-           ARRAY(SELECT tags.name FROM user_interest_tags JOIN tags ON tags.id = tag_id
-                  WHERE user_id = users.id ORDER BY tags.name) AS interests,
+           ARRAY(SELECT tags.name
+                   FROM user_interest_tags AS listed JOIN tags ON tags.id = listed.tag_id
+                  WHERE listed.user_id = users.id ORDER BY tags.name) AS interests,
            (SELECT count(*) FROM registrations
              WHERE user_id = users.id AND unregistered_at IS NULL) AS registrations
       FROM users WHERE id = :user_id

@@ -36,9 +36,9 @@ FAR = 2**62
 
 
 def _instant(column: str) -> str:
-    """SQL for an instant as exact integer microseconds; an infinite one becomes very far."""
+    """SQL for an instant as exact integer microseconds; one out of our era becomes very far."""
     return (
-        f"CASE {column} WHEN 'infinity' THEN {FAR} WHEN '-infinity' THEN -{FAR}"
+        f"CASE WHEN {column} >= '9999-12-31Z' THEN {FAR} WHEN {column} < '0001-01-01Z' THEN -{FAR}"
         f" ELSE (extract(epoch FROM {column}) * 1000000)::bigint END"
     )
 
@@ -47,7 +47,9 @@ def _instant(column: str) -> str:
 USERS = f"""
 SELECT user_id, lat, lon, lower(btrim(city)) AS city, lower(btrim(language)) AS language,
        role = 'student' AND is_active AS rankable, {_instant("created_at")} AS joined
-  FROM (SELECT id AS user_id, * FROM users) AS users WHERE {{whose}} ORDER BY user_id
+  FROM (SELECT id AS user_id, lat, lon, city, language, role, is_active, created_at
+          FROM users) AS users
+ WHERE {{whose}} ORDER BY user_id
 """
 EVENTS = f"""
 SELECT id, lat, lon, owner_id, max_seats, lower(btrim(city)) AS city, category, venue,

@@ -149,8 +149,10 @@ LISTED = f"""
     {readable("event.start_time")} AS start_time, {readable("event.end_time")} AS end_time,
     event.status, event.owner_id AS organizer_id, owner.full_name AS organizer,
     event.max_seats, {TAKEN} AS seats_taken,
-    (SELECT coalesce(jsonb_agg(jsonb_build_object('id', tags.id, 'name', name) ORDER BY name), '[]')
-       FROM event_tags JOIN tags ON tags.id = tag_id WHERE event_id = event.id) AS tags,
+    (SELECT coalesce(jsonb_agg(jsonb_build_object('id', tags.id, 'name', tags.name)
+                               ORDER BY tags.name), '[]')
+       FROM event_tags AS had JOIN tags ON tags.id = had.tag_id
+      WHERE had.event_id = event.id) AS tags,
     EXISTS (SELECT FROM registrations WHERE event_id = event.id
                AND user_id = CAST(:reader AS bigint) AND unregistered_at IS NULL) AS is_registered,
     EXISTS (SELECT FROM favorite_events WHERE event_id = event.id
@@ -176,8 +178,8 @@ SCOPES = {
             SELECT FROM user_blocked_organizers
              WHERE user_id = :reader AND organizer_id = event.owner_id)
         AND NOT EXISTS (
-            SELECT FROM user_hidden_tags AS hidden JOIN event_tags USING (tag_id)
-             WHERE hidden.user_id = :reader AND event_id = event.id))""",
+            SELECT FROM user_hidden_tags AS hidden JOIN event_tags AS had USING (tag_id)
+             WHERE hidden.user_id = :reader AND had.event_id = event.id))""",
     Scope.FAVORITES: f"""{IS_PUBLIC} AND EXISTS (
         SELECT FROM favorite_events WHERE event_id = event.id AND user_id = :reader)""",
     Scope.OWN: "event.owner_id = :reader AND event.deleted_at IS NULL",
@@ -185,13 +187,13 @@ SCOPES = {
 FILTERS = {
     "q": """lower(concat_ws(' ', event.title, event.venue, event.city, event.category,
                             event.description,
-                            (SELECT string_agg(name, ' ')
-                               FROM event_tags JOIN tags ON tags.id = tag_id
-                              WHERE event_id = event.id)))
+                            (SELECT string_agg(tags.name, ' ')
+                               FROM event_tags AS had JOIN tags ON tags.id = had.tag_id
+                              WHERE had.event_id = event.id)))
             LIKE ALL (ARRAY(SELECT '%' || lower(word) || '%'
                               FROM unnest(CAST(:q AS text[])) AS word))""",
-    "tag": """EXISTS (SELECT FROM event_tags JOIN tags ON tags.id = tag_id
-                       WHERE event_id = event.id AND lower(name) = lower(:tag))""",
+    "tag": """EXISTS (SELECT FROM event_tags AS had JOIN tags ON tags.id = had.tag_id
+                       WHERE had.event_id = event.id AND lower(tags.name) = lower(:tag))""",
     "category": "lower(event.category) = lower(:category)",
     "city": "lower(btrim(event.city)) = lower(btrim(:city))",
     "organizer": "event.owner_id = :organizer",
@@ -259,14 +261,14 @@ ADD_EVENT_TAGS = text(
 )
 TAGS = text(
     f"""
-    SELECT tags.id, name, count(event.id)
+    SELECT tags.id, tags.name, count(event.id)
       FROM tags
-      LEFT JOIN event_tags ON tag_id = tags.id
+      LEFT JOIN event_tags AS had ON had.tag_id = tags.id
       LEFT JOIN events AS event
-             ON event.id = event_id AND event.start_time > :now AND {IS_PUBLIC}
-     WHERE CAST(:q AS text) IS NULL OR strpos(lower(name), lower(:q)) > 0
+             ON event.id = had.event_id AND event.start_time > :now AND {IS_PUBLIC}
+     WHERE CAST(:q AS text) IS NULL OR strpos(lower(tags.name), lower(:q)) > 0
      GROUP BY tags.id
-     ORDER BY count(event.id) DESC, name LIMIT :limit OFFSET :offset
+     ORDER BY count(event.id) DESC, tags.name LIMIT :limit OFFSET :offset
     """
 )
 ORGANIZER = text(

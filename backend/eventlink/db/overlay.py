@@ -76,7 +76,7 @@ ENTER = text(
                AS one (user_id, score, reason)
           JOIN users ON users.id = one.user_id
          CROSS JOIN recommendation_serving AS serving
-          JOIN recommendation_generations AS made USING (generation)
+          JOIN recommendation_generations AS made ON made.generation = serving.generation
           LEFT JOIN recommendation_overlay AS later
                  ON later.user_id = one.user_id AND later.generated_at >= made.generated_at
           LEFT JOIN recommendation_lists AS list

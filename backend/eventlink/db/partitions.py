@@ -87,7 +87,10 @@ def attach(conn: Connection, generation: int) -> None:
         )
     )
     conn.execute(
-        text(f"DELETE FROM {partition} WHERE NOT EXISTS (SELECT FROM users WHERE id = user_id)")
+        text(
+            f"DELETE FROM {partition} AS list"
+            " WHERE NOT EXISTS (SELECT FROM users WHERE users.id = list.user_id)"
+        )
     )
 
 

@@ -67,12 +67,14 @@ PERSONAL = {
           FROM users WHERE id = :user_id
     """,
     "interest_tags": """
-        SELECT tag_id, name, created_at FROM user_interest_tags JOIN tags ON id = tag_id
-         WHERE user_id = :user_id ORDER BY tag_id
+        SELECT listed.tag_id, tags.name, listed.created_at
+          FROM user_interest_tags AS listed JOIN tags ON tags.id = listed.tag_id
+         WHERE listed.user_id = :user_id ORDER BY listed.tag_id
     """,
     "hidden_tags": """
-        SELECT tag_id, name, created_at FROM user_hidden_tags JOIN tags ON id = tag_id
-         WHERE user_id = :user_id ORDER BY tag_id
+        SELECT listed.tag_id, tags.name, listed.created_at
+          FROM user_hidden_tags AS listed JOIN tags ON tags.id = listed.tag_id
+         WHERE listed.user_id = :user_id ORDER BY listed.tag_id
     """,
     "followed_organizers": """
         SELECT organizer_id, created_at FROM user_followed_organizers
@@ -112,8 +114,9 @@ def liked_tags(conn: Connection, user_id: int, liking: Liking) -> list[Tag]:
     """Return the tags on one of a user's lists, by name."""
     found = conn.execute(
         text(
-            f"SELECT id, name FROM {liking.value} JOIN tags ON id = tag_id"
-            " WHERE user_id = :user_id ORDER BY name"
+            f"SELECT tags.id, tags.name FROM {liking.value} AS listed"
+            " JOIN tags ON tags.id = listed.tag_id"
+            " WHERE listed.user_id = :user_id ORDER BY tags.name"
         ),
         {"user_id": user_id},
     )
@@ -124,8 +127,9 @@ def liked_organizers(conn: Connection, user_id: int, liking: Liking) -> list[Nam
     """Return the organizers on one of a user's lists, by name."""
     found = conn.execute(
         text(
-            f"SELECT id, full_name FROM {liking.value} JOIN users ON id = organizer_id"
-            " WHERE user_id = :user_id ORDER BY full_name, id"
+            f"SELECT users.id, users.full_name FROM {liking.value} AS listed"
+            " JOIN users ON users.id = listed.organizer_id"
+            " WHERE listed.user_id = :user_id ORDER BY users.full_name, users.id"
         ),
         {"user_id": user_id},
     )

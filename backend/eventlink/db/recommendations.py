@@ -78,7 +78,8 @@ def recompute_lock(conn: Connection) -> Iterator[None]:
     conn.commit()
     if not taken:
         raise RecomputeRunningError(
-            "another recompute is running on this database; wait for it to end"
+            "another recompute, or an import that replaces everything, is running on this"
+            " database; wait for it to end"
         )
     # Set for requests, they would end a COPY that lasts as long as the ranking, or this
     # connection, which only holds the lock while the model is trained.
@@ -93,6 +94,19 @@ def recompute_lock(conn: Connection) -> Iterator[None]:
             conn.execute(USUAL_TIMEOUTS)
             conn.execute(select(func.pg_advisory_unlock(RECOMPUTE_LOCK)))
             conn.commit()
+
+
+def keep_recomputes_out(conn: Connection) -> None:
+    """Let none begin until the transaction ends: what it reads would not be what it ranks.
+
+    Raises:
+        RecomputeRunningError: One is running.
+    """
+    if not conn.execute(select(func.pg_try_advisory_xact_lock(RECOMPUTE_LOCK))).scalar_one():
+        raise RecomputeRunningError(
+            "a recompute is running on this database, and would publish rankings of what is"
+            " replaced; wait for it to end"
+        )
 
 
 def build_generation(

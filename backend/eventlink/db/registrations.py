@@ -57,15 +57,18 @@ UNREGISTER = text(
     """
 )
 OWN = f"""
-    SELECT event_id, title, city, venue, {readable("start_time")} AS start_time,
-           {readable("end_time")} AS end_time, status, {readable("registered_at")}, attended
-      FROM registrations JOIN events ON events.id = event_id
-     WHERE user_id = :user_id AND unregistered_at IS NULL AND deleted_at IS NULL
+    SELECT event.id AS event_id, event.title, event.city, event.venue,
+           {readable("event.start_time")} AS start_time,
+           {readable("event.end_time")} AS end_time, event.status,
+           {readable("seat.registered_at")}, seat.attended
+      FROM registrations AS seat JOIN events AS event ON event.id = seat.event_id
+     WHERE seat.user_id = :user_id AND seat.unregistered_at IS NULL AND event.deleted_at IS NULL
 """
 ATTENDEES = f"""
-    SELECT user_id, full_name, {readable("registered_at")} AS registered_at, attended
-      FROM registrations JOIN users ON users.id = user_id
-     WHERE event_id = :event_id AND unregistered_at IS NULL
+    SELECT seat.user_id, users.full_name, {readable("seat.registered_at")} AS registered_at,
+           seat.attended
+      FROM registrations AS seat JOIN users ON users.id = seat.user_id
+     WHERE seat.event_id = :event_id AND seat.unregistered_at IS NULL
 """
 ATTEND = text(
     """

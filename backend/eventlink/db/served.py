@@ -30,8 +30,8 @@ AND event.id <> ALL (ARRAY(SELECT event_id FROM registrations
 AND (event.owner_id = ANY (ARRAY(SELECT organizer_id FROM user_blocked_organizers
                                   WHERE user_id = %(user_id)s))) IS NOT TRUE
 AND (NOT EXISTS (SELECT FROM user_hidden_tags WHERE user_id = %(user_id)s)
-     OR NOT EXISTS (SELECT FROM event_tags JOIN user_hidden_tags AS hidden USING (tag_id)
-                     WHERE event_id = event.id AND hidden.user_id = %(user_id)s))
+     OR NOT EXISTS (SELECT FROM event_tags AS had JOIN user_hidden_tags AS hidden USING (tag_id)
+                     WHERE had.event_id = event.id AND hidden.user_id = %(user_id)s))
 """
 
 READER = """
@@ -106,13 +106,13 @@ WITH known AS MATERIALIZED (
       FROM (SELECT organizer_id, 3::float8 AS weight FROM user_followed_organizers
              WHERE user_id = %(user_id)s
              UNION ALL
-            SELECT owner_id, 2
+            SELECT past.owner_id, 2
               FROM (SELECT event_id FROM registrations
                      WHERE user_id = %(user_id)s AND unregistered_at IS NULL
                        AND attended IS NOT FALSE
                      ORDER BY id DESC LIMIT {PAST_EVENTS}) AS own
-              JOIN events ON events.id = event_id
-             WHERE start_time <= %(now)s AND owner_id IS NOT NULL) AS either
+              JOIN events AS past ON past.id = own.event_id
+             WHERE past.start_time <= %(now)s AND past.owner_id IS NOT NULL) AS either
      GROUP BY organizer_id
 ), popular AS MATERIALIZED (
     SELECT event_id, count(*) + 3 * count(*) FILTER (
@@ -128,9 +128,10 @@ WITH known AS MATERIALIZED (
      UNION
     SELECT event_id FROM popular
      UNION
-    (SELECT id FROM known JOIN events ON owner_id = organizer_id
-      WHERE status = 'published' AND deleted_at IS NULL AND start_time > %(now)s
-      ORDER BY start_time LIMIT {EVENTS_OF_KNOWN})
+    (SELECT theirs.id FROM known JOIN events AS theirs ON theirs.owner_id = known.organizer_id
+      WHERE theirs.status = 'published' AND theirs.deleted_at IS NULL
+        AND theirs.start_time > %(now)s
+      ORDER BY theirs.start_time LIMIT {EVENTS_OF_KNOWN})
 ), term AS MATERIALIZED (
     SELECT candidate.id, coalesce(known.weight, 0) AS organizer, least(liked.count, 3) AS tags,
            liked.tag_id, 0.3 * ln(1 + coalesce(popular.velocity, 0)) AS popular,
@@ -175,9 +176,9 @@ EVENTS = f"""
 SELECT event.id, event.xmin, event.title, event.category, event.city, event.venue,
        {readable("event.start_time")}, {readable("event.end_time")}, event.max_seats,
        event.owner_id, owner.full_name,
-       (SELECT coalesce(json_agg(json_build_object('id', tags.id, 'name', name) ORDER BY name),
-                        '[]')
-          FROM event_tags JOIN tags ON tags.id = tag_id WHERE event_id = event.id)
+       (SELECT coalesce(json_agg(json_build_object('id', tags.id, 'name', tags.name)
+                                 ORDER BY tags.name), '[]')
+          FROM event_tags AS had JOIN tags ON tags.id = had.tag_id WHERE had.event_id = event.id)
   FROM events AS event LEFT JOIN users AS owner ON owner.id = event.owner_id
  WHERE event.id = ANY (%(event_ids)s)
 """

@@ -85,6 +85,7 @@ def engine() -> Engine:
     return create_engine(
         _sqlalchemy_url(database_url()),
         pool_pre_ping=True,
+        hide_parameters=True,  # a password's hash is one, and an error names them
         # Seats are counted after waiting for a lock, whatever the platform's default is.
         isolation_level="READ COMMITTED",
         connect_args={

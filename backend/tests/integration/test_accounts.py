@@ -196,14 +196,14 @@ def test_logging_out_everywhere_takes_back_all_tokens(client: TestClient) -> Non
 
 def test_an_erased_account_leaves_no_trace(city: Site, client: TestClient, sign_in: SignIn) -> None:
     ((user_id,),) = city.run(
-        "SELECT user_id FROM registrations JOIN users ON users.id = user_id AND role = 'student'"
-        " GROUP BY user_id ORDER BY count(*) DESC LIMIT 1"
+        "SELECT r.user_id FROM registrations AS r JOIN users AS u ON u.id = r.user_id AND u.role = 'student'"
+        " GROUP BY r.user_id ORDER BY count(*) DESC LIMIT 1"
     )
     city.add("recommendation_refreshes", {"user_id": user_id, "sequence": 1})
     assert client.delete("/api/auth/me", headers=sign_in(user_id)).status_code == 204
     tables = city.run(
         "SELECT table_name FROM information_schema.columns"
-        " WHERE column_name = 'user_id' AND table_schema = 'public'"
+        " WHERE column_name = 'user_id' AND data_type = 'bigint' AND table_schema = 'public'"
     )
     assert len(tables) >= 9
     for (table,) in tables:

@@ -380,7 +380,8 @@ def test_erasing_a_user_erases_their_rankings_and_every_trace(site: Site) -> Non
         table
         for (table,) in site.run(
             "SELECT table_name FROM information_schema.columns"
-            " WHERE table_schema = 'public' AND column_name = 'user_id' ORDER BY 1"
+            " WHERE table_schema = 'public' AND column_name = 'user_id' AND data_type = 'bigint'"
+            " ORDER BY 1"
         )
     ]
     traces = lambda: {  # noqa: E731 (asked twice)

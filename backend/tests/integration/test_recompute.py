@@ -149,7 +149,7 @@ DELETE FROM event_interactions WHERE occurred_at >= %(t)s;
 DELETE FROM registrations WHERE registered_at >= %(t)s;
 UPDATE registrations SET unregistered_at = NULL WHERE unregistered_at >= %(t)s;
 UPDATE registrations SET attended = NULL FROM events
- WHERE events.id = event_id AND start_time >= %(t)s;
+ WHERE events.id = registrations.event_id AND events.start_time >= %(t)s;
 DELETE FROM favorite_events WHERE created_at >= %(t)s;
 DELETE FROM user_interest_tags WHERE created_at >= %(t)s;
 DELETE FROM user_hidden_tags WHERE created_at >= %(t)s;
@@ -330,6 +330,22 @@ def test_a_dry_run_writes_nothing_and_disturbs_nobody(city: Site) -> None:
             'UPDATE recommender_models SET weights = \'{"kind": "oracle"}\'',
             {"skip_training": True},
             ModelMismatchError,
+        ),
+        *(
+            (
+                f"UPDATE recommender_models SET weights = {weights}",
+                {"skip_training": True},
+                ModelMismatchError,
+            )
+            for weights in (
+                "'null'",
+                "'[]'",
+                "weights - 'linear'",
+                "jsonb_set(weights, '{linear,weights}', '[]')",
+                "jsonb_set(weights, '{linear,weights,0}', 'null')",
+                "jsonb_set(weights, '{forecast}', '\"x\"')",
+                "jsonb_set(weights, '{calibration}', '{\"foo\": 1}')",
+            )
         ),
     ],
 )

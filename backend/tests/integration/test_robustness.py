@@ -109,8 +109,8 @@ def test_a_city_with_impressions_only_is_ranked(city: Site) -> None:
     require_sensible(city)
     # Nobody has chosen anything, but what people say of themselves still counts.
     likes, rest = city.run(
-        "WITH liked AS (SELECT DISTINCT user_id, event_id FROM user_interest_tags"
-        "               JOIN event_tags USING (tag_id))"
+        "WITH liked AS (SELECT DISTINCT likes.user_id, had.event_id"
+        "                 FROM user_interest_tags AS likes JOIN event_tags AS had USING (tag_id))"
         " SELECT avg(rank) FILTER (WHERE liked.user_id IS NOT NULL),"
         "        avg(rank) FILTER (WHERE liked.user_id IS NULL)"
         "   FROM user_recommendations LEFT JOIN liked USING (user_id, event_id)"

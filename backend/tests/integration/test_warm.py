@@ -56,9 +56,9 @@ def delete(city: Site) -> None:
 def some_live(city: Site, place: int) -> int:
     """Return an event to come, those with the most registrations first."""
     found = city.run(
-        "SELECT e.id FROM events e LEFT JOIN registrations ON event_id = e.id"
-        " WHERE start_time > %s AND e.id < %s GROUP BY e.id"
-        " ORDER BY count(user_id) DESC, e.id OFFSET %s LIMIT 1",
+        "SELECT e.id FROM events e LEFT JOIN registrations r ON r.event_id = e.id"
+        " WHERE e.start_time > %s AND e.id < %s GROUP BY e.id"
+        " ORDER BY count(r.user_id) DESC, e.id OFFSET %s LIMIT 1",
         NOON + DAY,
         NEW,
         place,

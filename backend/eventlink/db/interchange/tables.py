@@ -72,8 +72,8 @@ def _tags_of_user(target: str) -> Table:
     return Table(
         target=target,
         view=(
-            "SELECT user_id, tags.name AS tag, created_at"
-            f" FROM {target} JOIN tags ON tags.id = tag_id"
+            "SELECT listed.user_id, tags.name AS tag, listed.created_at"
+            f" FROM {target} AS listed JOIN tags ON tags.id = listed.tag_id"
         ),
         key=("user_id", "tag"),
         order='user_id, tag COLLATE "C"',
@@ -142,7 +142,10 @@ SELECT id, title, category, city, venue AS venue_id, lat, lon, owner_id, start_t
 
 EVENT_TAGS = Table(
     target="event_tags",
-    view="SELECT event_id, tags.name AS tag FROM event_tags JOIN tags ON tags.id = tag_id",
+    view=(
+        "SELECT had.event_id, tags.name AS tag"
+        " FROM event_tags AS had JOIN tags ON tags.id = had.tag_id"
+    ),
     key=("event_id", "tag"),
     order='event_id, tag COLLATE "C"',
     named={"event_id": "s.event_id", "tag_id": "tags.id"},
