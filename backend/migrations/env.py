@@ -7,6 +7,7 @@ from alembic import context
 from eventlink.db.session import connection
 from eventlink.db.tables import Base
 
+MIGRATION_LOCK = 0x45564D47  # "EVMG"
 NOT_OURS = ("recommendation_lists_", "procrastinate_")
 
 
@@ -25,6 +26,8 @@ def run() -> None:
             connection=conn, target_metadata=Base.metadata, include_object=include_object
         )
         with context.begin_transaction():
+            # Two that start together, as containers do, would both make the first table.
+            conn.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")
             context.run_migrations()
 
 

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from sqlalchemy import Connection
 
 from eventlink.db.interchange import dump, load
+from eventlink.db.recommendations import keep_recomputes_out
 from eventlink.db.session import require_migrations
 from eventlink.errors import BadFileError, BadRowError
 from eventlink.importers.bad_rows import locate, require_writable, write_bad_rows
@@ -62,11 +63,14 @@ def import_folder(
         BadRowError: A row cannot be taken.
         BadFileError: The folder or a file in it cannot be read.
         MigrationsMissingError: The tables are not those of this version.
+        RecomputeRunningError: All is to be replaced, and a recompute is running.
     """
     require_migrations(conn)
     sources = find_sources(folder)
     if bad_rows is not None:
         require_writable(bad_rows)
+    if replace:
+        keep_recomputes_out(conn)
     files = [_File(conn, source, stops=bad_rows is None) for source in sources.values()]
     for file in files:
         file.stage(report)

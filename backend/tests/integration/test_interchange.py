@@ -13,7 +13,6 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
-from alembic import command
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from integration.folders import SMALL, TOWN, bring_in, content, folder_of, one, take_out
@@ -21,10 +20,12 @@ from integration.folders import SMALL, TOWN, bring_in, content, folder_of, one, 
 from eventlink.cli import main
 from eventlink.db.interchange import load
 from eventlink.db.interchange.tables import TABLES
-from eventlink.db.session import alembic_config, transaction
-from eventlink.errors import BadFileError, BadRowError
+from eventlink.db.recommendations import recompute_lock
+from eventlink.db.session import connection, transaction
+from eventlink.errors import BadFileError, BadRowError, RecomputeRunningError
 from eventlink.importers.format import FORMAT
-from eventlink.importers.interchange import export_folder
+from eventlink.importers.interchange import export_folder, import_folder
+from eventlink.recsys.progress import silent
 
 
 @pytest.fixture
@@ -214,11 +215,13 @@ def test_a_large_import_makes_the_same_indexes(
     database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(load, "BULK_ROWS", 1)
-    indexes = "SELECT array_agg(indexdef ORDER BY indexname) FROM pg_indexes"
-    before = one(database, indexes)
+    made = (
+        "SELECT array_agg(indexdef ORDER BY indexname) FROM pg_indexes",
+        "SELECT array_agg(pg_get_constraintdef(oid) ORDER BY conname, oid) FROM pg_constraint",
+    )
+    before = [one(database, query) for query in made]
     bring_in(folder_of(tmp_path / "town", TOWN))
-    assert one(database, indexes) == before
-    command.check(alembic_config())
+    assert [one(database, query) for query in made] == before
     assert len(content(database)["registrations"]) == 4
 
 
@@ -342,6 +345,22 @@ def test_replace_works_where_a_foreign_table_refers_to_ours(database: str, tmp_p
         conn.execute("INSERT INTO tickets SELECT min(id) FROM registrations")
     bring_in(folder_of(tmp_path / "small", SMALL), replace=True)
     assert one(database, "SELECT registration_id FROM tickets") is None
+
+
+def test_nothing_is_replaced_under_a_recompute_nor_ranked_under_a_replacement(
+    database: str, tmp_path: Path
+) -> None:
+    town = folder_of(tmp_path / "town", TOWN)
+    bring_in(town)
+    before = content(database)
+    with connection() as conn, recompute_lock(conn), pytest.raises(RecomputeRunningError):
+        bring_in(town, replace=True)
+    assert content(database) == before
+    bring_in(town)
+    with transaction() as replacing, connection() as conn:
+        import_folder(replacing, town, silent, replace=True)
+        with pytest.raises(RecomputeRunningError), recompute_lock(conn):
+            pass
 
 
 def test_a_replace_that_fails_leaves_all_that_was_there(database: str, tmp_path: Path) -> None:
