@@ -45,6 +45,12 @@ def score(
     write_scores(out, scored.batches())
     console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     console.print(_told(scored))
+    if scored.learned_until is not None and scored.learned_until > instant:
+        console.print(
+            f"careful: this model learned until {scored.learned_until:%F %H:%M %Z}, after --as-of;"
+            " for a backtest train one with eventlink recompute --as-of INSTANT --activate never,"
+            " and name it with --model-version"
+        )
 
 
 def _told(scored: Scored) -> str:

@@ -52,6 +52,8 @@ class Scored:
     """Kind of the model."""
     model_version: str | None
     """None for the prior of a site without a model."""
+    learned_until: datetime | None
+    """What the model was trained on is dated before; None for the prior."""
     unknown_users: int
     """How many pairs name a user who does not exist."""
     unknown_events: int
@@ -110,7 +112,9 @@ def score_pairs(
     """
     with transaction() as conn:
         require_migrations(conn)
-        scorer = stored_scorer(_stored(conn, model_version))
+        stored = _stored(conn, model_version)
+    scorer = stored_scorer(stored)
+    learned_until = stored.meta.get("as_of") if stored else None
     report("reading the database", 0.0)
     data, keys = load_dataset()
     report("reading the database", 1.0)
@@ -147,6 +151,7 @@ def score_pairs(
         feature_names=scorer.model.feature_names_,
         model=scorer.model.kind,
         model_version=scorer.version,
+        learned_until=datetime.fromisoformat(learned_until) if learned_until else None,
         unknown_users=int((user < 0).sum()),
         unknown_events=int((event < 0).sum()),
     )

@@ -26,6 +26,8 @@ from eventlink.recsys.snapshot import Snapshot
 
 NEW, ACTIVE = "model", "active model"
 """Names of the systems that are compared, beside the baselines."""
+ACTIVE_SEEN = "active model (has seen these days)"
+"""The active one where it was trained on days it is judged on: shown, and not compared on those."""
 
 
 @dataclass(frozen=True)
@@ -81,14 +83,29 @@ def stored_scorer(stored: StoredModel | None) -> Scorer:
     """Restore a scorer, or take the prior of a site that has none.
 
     Raises:
-        ModelMismatchError: It was made for other features.
+        ModelMismatchError: It was made for other features, or is damaged.
     """
     if stored is None:
         return Scorer(PriorModel(), forecast.prior())
-    model = model_from_json(stored.feature_names, stored.weights)
-    require_features(model, NAMES)
-    expected = Forecast.from_json(stored.weights.get("forecast", []))
+    try:
+        model = model_from_json(stored.feature_names, stored.weights)
+        require_features(model, NAMES)
+        expected = Forecast.from_json(stored.weights.get("forecast", []))
+        margin = model.margin(np.zeros((1, len(NAMES)), np.float32))
+    except ModelMismatchError:
+        raise
+    except Exception as error:  # whoever wrote it may have written anything
+        raise _damaged(stored, f"{type(error).__name__}: {error}") from error
+    if not np.isfinite(margin).all():
+        raise _damaged(stored, "its scores are not numbers")
     return Scorer(model, expected, stored.model_version)
+
+
+def _damaged(stored: StoredModel, how: str) -> ModelMismatchError:
+    return ModelMismatchError(
+        f"the stored model {stored.model_version} is damaged ({how}); activate another one, or"
+        " train again, without --skip-training"
+    )
 
 
 def train(
@@ -148,9 +165,19 @@ def train(
         scorer=Scorer(model, forecasts.at(snapshot.as_of)),
         positives=examples.n_positives,
         judged=len(outcomes[NEW].users) if outcomes else 0,
-        metrics={name: _metrics(outcome, judge_rng) for name, outcome in outcomes.items()},
+        metrics={
+            _shown(name, active, instants[options.replay_days :]): _metrics(outcome, judge_rng)
+            for name, outcome in outcomes.items()
+        },
         decision=_decide(rule, active, outcomes, instants[options.replay_days :], judge_rng),
     )
+
+
+def _shown(name: str, active: StoredModel | None, folds: Floats) -> str:
+    """Name a system; one that has seen the answers is better than it is."""
+    if name == ACTIVE and active is not None and not _not_seen_by(active, folds).all():
+        return ACTIVE_SEEN
+    return name
 
 
 def _can_score(active: StoredModel | None) -> bool:
@@ -176,7 +203,7 @@ def _decide(
     if not outcomes:
         return Decision(True, "there was no evaluation to judge by")
     if ACTIVE not in outcomes:
-        return Decision(True, "the active model has other features than this version")
+        return Decision(True, "the active model cannot score: it has other features, or is damaged")
     fair = _not_seen_by(active, folds)[outcomes[NEW].folds]
     return decide(outcomes[NEW], outcomes[ACTIVE], fair, rng)
 

@@ -131,6 +131,18 @@ def test_nothing_after_the_instant_moves_a_score(city: Site) -> None:
     assert table(score_pairs(users, events, at)).equals(before)
 
 
+@pytest.mark.usefixtures("city")
+def test_a_model_that_has_seen_what_it_is_to_foresee_is_told_of(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    rank_at(model_version="of noon")
+    (tmp_path / "pairs.csv").write_text("user_id,event_id\n1,1\n")
+    for as_of, careful in ((NOON - DAY, True), (NOON, False)):
+        words = ("--pairs", str(tmp_path / "pairs.csv"), "--as-of", as_of.isoformat())
+        assert run("score", *words) == 0
+        assert ("learned until 2" in capfd.readouterr().err) is careful
+
+
 def test_an_unknown_version_is_refused(database: str) -> None:
     a_small_site(database)
     with pytest.raises(NotFoundError, match="version oracle"):

@@ -11,7 +11,7 @@ from eventlink.recsys.models import HeuristicModel, Model
 from eventlink.recsys.options import Activate
 from eventlink.services import models, training
 from eventlink.services import recompute as recomputing
-from eventlink.services.training import NEW
+from eventlink.services.training import ACTIVE, ACTIVE_SEEN, NEW
 
 DAYS = {"folds": 6, "replay_days": 14}
 
@@ -125,11 +125,14 @@ def test_days_the_active_model_has_seen_are_not_compared() -> None:
     result = recompute_at(model_version="two", **DAYS)
     assert result.activated
     assert "too little has happened" in result.decision
+    assert ACTIVE_SEEN in result.metrics
+    assert ACTIVE not in result.metrics
 
 
-def test_a_model_of_other_features_gives_way(city: Site) -> None:
+@pytest.mark.parametrize("spoil", ["feature_names = '[\"a\"]'", "weights = '[]'"])
+def test_a_model_that_cannot_score_gives_way(city: Site, spoil: str) -> None:
     recompute_at(model_version="old", **DAYS)
-    city.run("UPDATE recommender_models SET feature_names = '[\"a\"]'")
+    city.run(f"UPDATE recommender_models SET {spoil}")
     result = recompute_at(model_version="new", **DAYS)
     assert result.activated
-    assert "other features" in result.decision
+    assert "cannot score" in result.decision
