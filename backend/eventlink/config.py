@@ -19,6 +19,9 @@ from eventlink.errors import InvalidOptionError
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 
 
+YEAR = 365 * 24 * 3600
+
+
 class Settings(BaseSettings):
     """Typed settings; each is an environment variable of the same name, in any case."""
 
@@ -51,6 +54,7 @@ class Settings(BaseSettings):
     recommendations_cache_max_age_seconds: float = Field(
         default=36 * 3600,
         gt=0,
+        le=10 * YEAR,
         description="Age from which a stored ranking is stale and the heuristic answers.",
     )
     task_queue_enabled: bool = Field(
@@ -64,11 +68,13 @@ class Settings(BaseSettings):
     recommendations_realtime_refresh_min_interval_seconds: float = Field(
         default=5,
         ge=0,
+        le=YEAR,
         description="Least time between two refreshes of one user.",
     )
     worker_heartbeat_seconds: float = Field(
         default=10,
         gt=0,
+        le=3600,
         description="How often a worker says that it lives; after three misses its jobs are taken.",
     )
     recompute_schedule: str | None = Field(
@@ -125,6 +131,7 @@ REQUIREMENTS = {
     "literal_error": "must be {expected}",
     "greater_than": "must be above {gt:g}",
     "greater_than_equal": "must be {ge:g} or above",
+    "less_than_equal": "must be {le:.15g} or below",
 }
 """What a value must be, by the name that Pydantic has for what is wrong with it."""
 

@@ -1,6 +1,7 @@
 """``eventlink evaluate``."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,7 +23,7 @@ from eventlink.cli.rules import (
 from eventlink.cli.training import L2, Epochs, LearningRate, Seed
 from eventlink.errors import InvalidOptionError
 from eventlink.recsys.baselines import BASELINES, USUAL
-from eventlink.recsys.options import TrainOptions
+from eventlink.recsys.options import TrainOptions, require_folds
 from eventlink.services.evaluate import evaluate_database
 
 DEFAULTS = TrainOptions()
@@ -66,8 +67,7 @@ def evaluate(
     ] = False,
 ) -> None:
     """Judge models and baselines on past days."""
-    if folds < 1:
-        raise InvalidOptionError(f"--folds must be at least 1, not {folds}")
+    require_folds(folds, least=1)
     models = _listed(model)
     if not models:
         raise InvalidOptionError("--model names nothing; leave it out, or name a rung")
@@ -88,7 +88,7 @@ def evaluate(
     with progress() as report:
         done = evaluate_database(
             options,
-            None if as_of is None else parse_instant(as_of),
+            datetime.now(UTC) if as_of is None else parse_instant(as_of),
             folds,
             report,
             models=models,

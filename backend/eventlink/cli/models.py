@@ -16,6 +16,7 @@ from eventlink.services.models import ModelSummary, Switched
 
 WHO = "command line"
 """Who activated a model, for the record."""
+MOST_LISTED = 10_000
 
 
 def models(
@@ -30,8 +31,8 @@ def models(
     """List the stored models, or make another one serve."""
     if activate is not None and rollback:
         raise InvalidOptionError("choose --activate or --rollback, not both")
-    if limit < 1:
-        raise InvalidOptionError(f"--limit must be at least 1, not {limit}")
+    if not 1 <= limit <= MOST_LISTED:
+        raise InvalidOptionError(f"--limit must be between 1 and {MOST_LISTED}, not {limit}")
     with transaction() as conn:
         require_migrations(conn)
         done = _switch(conn, activate, rollback=rollback)

@@ -20,7 +20,7 @@ from eventlink.cli.rules import (
     SeatStrength,
 )
 from eventlink.errors import InvalidOptionError
-from eventlink.recsys.options import Activate, TrainOptions
+from eventlink.recsys.options import Activate, TrainOptions, require_folds
 from eventlink.services.recompute import Engine, Request, Result
 from eventlink.services.recompute import recompute as run
 
@@ -69,8 +69,7 @@ def recompute(
 ) -> None:
     """Train, evaluate and publish every user's ranking."""
     now = datetime.now(UTC)
-    if folds < 0:
-        raise InvalidOptionError(f"--folds must be 0 or above, not {folds}")
+    require_folds(folds)
     if model_version == "":
         raise InvalidOptionError("--model-version is empty; name the model, or leave it out")
     request = Request(

@@ -13,6 +13,9 @@ from eventlink.services.show import Shown, show_rankings
 MOST_INTERESTS = 5
 
 
+MOST_SHOWN = 1000
+
+
 def show(
     user_ids: Annotated[
         list[int] | None, typer.Argument(metavar="[USER_ID]...", help="Whose rankings.")
@@ -26,8 +29,9 @@ def show(
     """Show users' rankings as they are served, with reasons."""
     if not user_ids and sample < 1:
         raise InvalidOptionError("name users, or ask for some: eventlink show --sample 3")
-    if top < 1:
-        raise InvalidOptionError(f"--top must be at least 1, not {top}")
+    for name, value in (("sample", max(sample, 1)), ("top", top)):
+        if not 1 <= value <= MOST_SHOWN:
+            raise InvalidOptionError(f"--{name} must be between 1 and {MOST_SHOWN}, not {value}")
     if language is not None and language not in LANGUAGES:
         raise InvalidOptionError(f"--language must be {' or '.join(LANGUAGES)}, not {language!r}")
     # People write brackets and colons into titles; they are not markup.

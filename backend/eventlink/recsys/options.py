@@ -12,6 +12,9 @@ from eventlink.errors import InvalidOptionError
 MODELS = ("auto", "heuristic", "prior", "linear", "trees")
 """What ``TrainOptions.model`` may be."""
 
+MOST_DAYS = 366
+"""That are replayed or evaluated: each takes its seconds."""
+
 
 class Activate(StrEnum):
     """When a new model becomes the active one; only the last rule compares (``recsys.gate``)."""
@@ -86,19 +89,33 @@ class TrainOptions(RerankingOptions):
     def __post_init__(self) -> None:
         """Check the ranges."""
         super().__post_init__()
-        for name in ("epochs", "top_n", "replay_days", "negatives"):
-            _require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
+        for name, most in (
+            ("epochs", 1000),
+            ("top_n", 1000),
+            ("replay_days", MOST_DAYS),
+            ("negatives", 10_000),
+        ):
+            value = getattr(self, name)
+            _require(1 <= value <= most, name, f"between 1 and {most}", value)
         _require(self.half_life_days > 0, "half_life_days", "above 0", self.half_life_days)
         # Beyond these, and far below, numbers overflow.
         _require(0 < self.lr <= 100, "lr", "above 0 and at most 100", self.lr)
         _require(0 <= self.l2 <= 1000, "l2", "between 0 and 1000", self.l2)
         _require(self.seed >= 0, "seed", "0 or above", self.seed)
-        _require(self.top_n <= 1000, "top_n", "at most 1000", self.top_n)
         _require(self.model in MODELS, "model", f"one of {', '.join(MODELS)}", repr(self.model))
 
     def to_json(self) -> dict[str, Any]:
         """Return the options as JSON, for a model's ``meta``."""
         return asdict(self)
+
+
+def require_folds(folds: int, least: int = 0) -> None:
+    """Check a number of days to evaluate on.
+
+    Raises:
+        InvalidOptionError: It is out of range.
+    """
+    _require(least <= folds <= MOST_DAYS, "folds", f"between {least} and {MOST_DAYS}", folds)
 
 
 def _require(holds: bool, name: str, range_: str, value: object) -> None:

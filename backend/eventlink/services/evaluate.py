@@ -52,7 +52,7 @@ class Evaluation:
 
 def evaluate_database(
     options: TrainOptions,
-    as_of: datetime | None = None,
+    as_of: datetime,
     n_folds: int = FOLDS,
     report: Report = silent,
     models: Sequence[str] = ("auto",),
@@ -62,7 +62,7 @@ def evaluate_database(
 
     Args:
         options: Of the training.
-        as_of: Nothing dated at or after it is used, not even as truth; all data if None.
+        as_of: Nothing dated at or after it is used, not even as truth.
         n_folds: How many days.
         report: Told of the progress.
         models: Rungs of the ladder.
@@ -81,8 +81,7 @@ def evaluate_database(
     report("reading the database", 0.0)
     data, _ = load_dataset()
     report("reading the database", 1.0)
-    if as_of is not None:
-        data = data.before(as_of.timestamp())
+    data = data.before(as_of.timestamp())
     rng = np.random.default_rng(options.seed)
     outcomes: dict[str, Outcome] = {}
     if len(data.registrations):
@@ -93,7 +92,7 @@ def evaluate_database(
     if not outcomes:
         raise NoPositivesError(
             "no day can be evaluated: each needs registrations in it and on the days before;"
-            " import or simulate more, or give a later --as-of"
+            " import or simulate more, or give another --as-of"
         )
     return Evaluation(_day(folds[0]), _day(folds[-1]), outcomes)
 

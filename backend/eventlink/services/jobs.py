@@ -34,7 +34,7 @@ from eventlink.errors import (
     InvalidOptionError,
     NotFoundError,
 )
-from eventlink.recsys.options import Activate, TrainOptions
+from eventlink.recsys.options import Activate, TrainOptions, require_folds
 
 log = structlog.get_logger()
 
@@ -65,8 +65,7 @@ class Retrain:
         Raises:
             InvalidOptionError: A value lies outside its range.
         """
-        if self.folds < 0:
-            raise InvalidOptionError(f"--folds must be 0 or above, not {self.folds}")
+        require_folds(self.folds)
 
     def to_payload(self) -> dict[str, Any]:
         """Return what ``from_payload`` reads."""

@@ -51,9 +51,9 @@ def complaint(printed: str) -> str:
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [
-        ("--top-n 0", 2, "--top-n must be at least 1, not 0"),
-        ("--top-n -1", 2, "--top-n must be at least 1, not -1"),
-        ("--top-n 1001", 2, "--top-n must be at most 1000"),
+        ("--top-n 0", 2, "--top-n must be between 1 and 1000, not 0"),
+        ("--top-n -1", 2, "--top-n must be between 1 and 1000, not -1"),
+        ("--top-n 1001", 2, "--top-n must be between 1 and 1000, not 1001"),
         (
             "--top-n many",
             2,
@@ -65,9 +65,10 @@ def complaint(printed: str) -> str:
             2,
             "--activate: 'soon' is not one of 'always', 'never', 'if-better'; see",
         ),
-        ("--folds -1", 2, "--folds must be 0 or above"),
+        ("--folds -1", 2, "--folds must be between 0 and 366"),
+        ("--folds 99999999999999999999", 2, "--folds must be between 0 and 366"),
         ("--seed -1", 2, "--seed must be 0 or above"),
-        ("--epochs 0", 2, "--epochs must be at least 1"),
+        ("--epochs 0", 2, "--epochs must be between 1 and 1000"),
         ("--lr 0", 2, "--lr must be above 0"),
         ("--lr nan", 2, "--lr must be above 0"),
         ("--lr inf", 2, "--lr must be above 0"),
@@ -245,10 +246,15 @@ def test_a_second_recompute_gets_one_line(
 def test_a_setting_that_cannot_be_gets_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("LOG_FORMAT", "pretty")
-    settings.cache_clear()
-    assert run("recompute") == errors.InvalidOptionError.exit_code
-    assert "LOG_FORMAT must be" in complaint(capsys.readouterr().err)
+    for name, value, says in (
+        ("LOG_FORMAT", "pretty", "LOG_FORMAT must be"),
+        ("RECOMMENDATIONS_CACHE_MAX_AGE_SECONDS", "inf", "SECONDS must be 315360000 or below"),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setenv(name, value)
+            settings.cache_clear()
+            assert run("recompute") == errors.InvalidOptionError.exit_code
+            assert says in complaint(capsys.readouterr().err)
     settings.cache_clear()
 
 
@@ -262,6 +268,11 @@ def test_a_setting_that_cannot_be_gets_one_line(
         ("show 1 --language de", 2),
         ("show 99", 8),
         ("show 99999999999999999999", 8),
+        ("show --sample 99999999999999999999", 2),
+        ("models --limit 0", 2),
+        ("models --limit 99999999999999999999", 2),
+        ("token 0", 2),
+        ("token 99999999999999999999", 2),
         ("evaluate --folds 0", 2),
         ("evaluate --as-of=", 13),
         ("serve --port 0", 2),

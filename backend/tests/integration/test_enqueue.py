@@ -50,8 +50,8 @@ def test_what_is_asked_for_reaches_the_job(site: Site) -> None:
     ("words", "says"),
     [
         ([], "say what to queue"),
-        (["--retrain-ml", "--top-n", "0"], "--top-n must be at least 1"),
-        (["--retrain-ml", "--folds", "-1"], "--folds must be 0 or above"),
+        (["--retrain-ml", "--top-n", "0"], "--top-n must be between 1 and 1000"),
+        (["--retrain-ml", "--folds", "-1"], "--folds must be between 0 and 366"),
     ],
 )
 def test_a_bad_option_queues_nothing(

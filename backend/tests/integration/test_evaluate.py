@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from integration.sites import NOON, a_small_site
+from integration.sites import NOON, Site, a_small_site
 
 from eventlink.cli import main
 from eventlink.recsys.baselines import BASELINES
@@ -82,3 +82,17 @@ def test_what_does_not_exist_is_told_before_any_work(
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1
     assert says in lines[0]
+
+
+def test_what_is_dated_in_the_future_moves_no_day(
+    city: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("evaluate", "--folds", "1", "--model", "prior", "--json")
+    assert run(*words) == 0
+    before = capsys.readouterr().out
+    city.run(
+        "INSERT INTO event_interactions (user_id, event_id, interaction_type, occurred_at)"
+        " SELECT 1, min(id), 'click', '2999-01-01' FROM events"
+    )
+    assert run(*words) == 0
+    assert capsys.readouterr().out == before

@@ -228,7 +228,7 @@ def test_a_search_names_a_tag_or_a_category_as_they_are_spelled(database: str) -
 @pytest.mark.parametrize(
     ("wrong", "code", "told"),
     [
-        (["--users", "1"], 2, "--users must be at least 2, not 1"),
+        (["--users", "1"], 2, "--users must be between 2 and 10000000, not 1"),
         (["--signal", "2"], 2, "--signal must be from 0 to 1, not 2.0"),
         (["--seed", "-1"], 2, "--seed must be 0 or above, not -1"),
         (["--until", "tomorrow"], 13, "tomorrow"),

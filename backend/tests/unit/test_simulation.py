@@ -535,9 +535,9 @@ def test_without_impressions_all_else_is_the_same() -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"users": 1}, "--users must be at least 2, not 1"),
-        ({"events": 0}, "--events must be at least 1, not 0"),
-        ({"days": 0}, "--days must be at least 1, not 0"),
+        ({"users": 1}, "--users must be between 2 and 10000000, not 1"),
+        ({"events": 0}, "--events must be between 1 and 1000000, not 0"),
+        ({"days": 0}, "--days must be between 1 and 3660, not 0"),
         ({"signal": 1.5}, "--signal must be from 0 to 1, not 1.5"),
         ({"examination_decay": -1.0}, "0 or above"),
     ],

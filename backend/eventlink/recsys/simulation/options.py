@@ -68,9 +68,13 @@ class SimulationOptions:
     def __post_init__(self) -> None:
         """Check the ranges."""
         eta = self.examination_decay
-        _require(self.users >= 2, "--users", "at least 2", self.users)
-        _require(self.events >= 1, "--events", "at least 1", self.events)
-        _require(self.days >= 1, "--days", "at least 1", self.days)
+        for name, least, most in (
+            ("users", 2, 10_000_000),
+            ("events", 1, 1_000_000),
+            ("days", 1, 3660),
+        ):
+            value = getattr(self, name)
+            _require(least <= value <= most, f"--{name}", f"between {least} and {most}", value)
         _require(0 <= self.signal <= 1, "--signal", "from 0 to 1", self.signal)
         _require(eta >= 0, "the examination decay", "0 or above", eta)
 
