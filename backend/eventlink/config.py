@@ -10,15 +10,13 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import Field, ValidationError, field_validator
+from pydantic_core import ErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from eventlink.errors import InvalidOptionError
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
-
-
 YEAR = 365 * 24 * 3600
 
 
@@ -86,6 +84,13 @@ class Settings(BaseSettings):
         description="Bearer token that reads `/metrics`; unset: closed in production, else open.",
     )
 
+    @field_validator("eventlink_data_dir", mode="before")
+    @classmethod
+    def _is_named(cls, path: object) -> object:
+        if path == "":  # would be the working directory, whichever that is
+            raise PydanticCustomError("unnamed", "no folder is named")
+        return path
+
     @property
     def refreshes_enabled(self) -> bool:
         """Whether anybody's ranking is refreshed between two recomputes."""
@@ -124,6 +129,7 @@ def settings() -> Settings:
 
 
 REQUIREMENTS = {
+    "unnamed": "must name a folder",
     "int_parsing": "must be a whole number",
     "int_from_float": "must be a whole number",
     "float_parsing": "must be a number",

@@ -77,6 +77,11 @@ class Table:
         return self.columns + self.optional
 
 
+def _id() -> Column:
+    """Return an id, after which there is room for those of later rows."""
+    return Column("id", Kind.INTEGER, required=True, filled=True, low=1, high=2**62)
+
+
 def _key(name: str, kind: Kind = Kind.INTEGER, choices: tuple[str, ...] = ()) -> Column:
     return Column(name, kind, required=True, filled=True, choices=choices)
 
@@ -98,7 +103,7 @@ FORMAT = (
     Table(
         "users",
         (
-            _key("id"),
+            _id(),
             Column("role", Kind.NAME, choices=USER_ROLES),
             _text("city"),
             *_PLACE,
@@ -118,7 +123,7 @@ FORMAT = (
     Table(
         "events",
         (
-            _key("id"),
+            _id(),
             _text("title"),
             _text("category"),
             _text("city"),

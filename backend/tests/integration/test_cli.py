@@ -248,6 +248,7 @@ def test_a_setting_that_cannot_be_gets_one_line(
 ) -> None:
     for name, value, says in (
         ("LOG_FORMAT", "pretty", "LOG_FORMAT must be"),
+        ("EVENTLINK_DATA_DIR", "", "EVENTLINK_DATA_DIR must name a folder, not ''"),
         ("RECOMMENDATIONS_CACHE_MAX_AGE_SECONDS", "inf", "SECONDS must be 315360000 or below"),
     ):
         with monkeypatch.context() as patch:

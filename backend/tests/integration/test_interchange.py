@@ -131,7 +131,7 @@ def test_any_text_survives_the_round_trip(
         shutil.rmtree(tmp_path / folder, ignore_errors=True)
     (tmp_path / "in").mkdir()
     starts = pa.array([0] * len(titles), pa.timestamp("us"))
-    events = {"id": range(len(titles)), "title": titles, "start_time": starts}
+    events = {"id": range(1, 1 + len(titles)), "title": titles, "start_time": starts}
     events = {name: pa.array(values) for name, values in events.items()}
     pq.write_table(pa.table(events), tmp_path / "in" / "events.parquet")
     bring_in(tmp_path / "in", replace=True)
