@@ -38,6 +38,10 @@ class Act(IntEnum):
     UNREGISTER = 9
 
 
+LONG_DWELL_SECONDS = 20.0
+"""A shorter dwell says nothing."""
+
+
 @dataclass(frozen=True)
 class Table:
     """Columns of one length."""

@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from eventlink.recsys.dataset import DAY, Act, Bools, Dataset, Floats, Ints
+from eventlink.recsys.dataset import DAY, LONG_DWELL_SECONDS, Act, Bools, Dataset, Floats, Ints
 from eventlink.recsys.geography import chord_to_km, unit_vectors
 from eventlink.recsys.matrices import Dense, Matrix, count, ones, sum_into
 
@@ -20,7 +20,6 @@ INTENT_HALF_LIFE = 3 * DAY
 ENGAGED = {Act.CLICK: 1.0, Act.VIEW: 0.5, Act.SHARE: 2.0}
 """What an act says of interest; a long dwell counts as a click."""
 
-LONG_DWELL_SECONDS = 20.0
 NO_SHOW_WEIGHT = 0.25
 """What a registration is worth whose user did not come."""
 

@@ -10,6 +10,7 @@ from functools import cached_property
 import numpy as np
 from scipy.special import expit
 
+from eventlink.recsys.attribution import Explainer
 from eventlink.recsys.candidates import Candidates, size_for
 from eventlink.recsys.dataset import Bools, Floats, Ints
 from eventlink.recsys.features import EVENTS, PAIRS, Features
@@ -19,7 +20,7 @@ from eventlink.recsys.options import TrainOptions
 from eventlink.recsys.parallel import in_processes
 from eventlink.recsys.persons import Persons
 from eventlink.recsys.progress import Report, silent
-from eventlink.recsys.reasons import EXPLORED, Explainer
+from eventlink.recsys.reasons import EXPLORED
 from eventlink.recsys.reranking import Reranker
 from eventlink.recsys.scoring import Scoring
 from eventlink.recsys.selection import best_first

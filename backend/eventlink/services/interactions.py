@@ -20,7 +20,7 @@ from eventlink.db.jobs import WAKE_REFRESH
 from eventlink.db.pool import AsyncConnection, Pool, on_connection, rows
 from eventlink.db.refreshes import MARK
 from eventlink.errors import DatabaseUnreachableError, NotAuthenticatedError
-from eventlink.recsys.persons import LONG_DWELL_SECONDS
+from eventlink.recsys.dataset import LONG_DWELL_SECONDS
 from eventlink.services.rate_limits import (
     INTERACTIONS_FROM,
     INTERACTIONS_OF_USER,

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 
@@ -20,6 +22,13 @@ def test_production_does_not_start_with_a_weak_secret(
     with pytest.raises(WeakSecretError, match="openssl rand"):
         create_app()
     settings.cache_clear()
+
+
+def test_a_web_process_loads_nothing_that_ranks() -> None:
+    script = "import sys, eventlink.main; print(sorted(m for m in sys.modules if 'lightgbm' in m"
+    script += " or m.startswith(('eventlink.recsys.features', 'scipy.sparse'))))"
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
+    assert done.stdout == b"[]\n"
 
 
 def test_who_only_knows_the_address_is_told_where_to_read_on(client: TestClient) -> None:
