@@ -19,7 +19,7 @@ from eventlink.recsys.features import Features
 from eventlink.recsys.matrices import Dense
 from eventlink.recsys.models import Calibrated, Calibration, Model
 from eventlink.recsys.models.calibrated import newcomers
-from eventlink.recsys.models.choice import calibrate
+from eventlink.recsys.models.logistic import calibrate
 from eventlink.recsys.outcomes import Outcomes, outcomes
 from eventlink.recsys.snapshot import Snapshot
 

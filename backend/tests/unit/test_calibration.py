@@ -18,7 +18,7 @@ from eventlink.recsys.dataset import DAY, Dataset
 from eventlink.recsys.features import Features, forecast
 from eventlink.recsys.models import Calibrated, Calibration, PriorModel
 from eventlink.recsys.models.calibrated import newcomers
-from eventlink.recsys.models.choice import calibrate, set_level
+from eventlink.recsys.models.logistic import calibrate, set_level
 from eventlink.recsys.outcomes import outcomes
 from eventlink.recsys.snapshot import Pairs, Snapshot
 

@@ -12,8 +12,8 @@ from scipy.special import expit
 from eventlink.recsys.dataset import Bools, Floats
 from eventlink.recsys.features import NAMES
 from eventlink.recsys.matrices import Dense
-from eventlink.recsys.models.choice import calibrate, logistic, set_level
 from eventlink.recsys.models.contract import ALL, Model, OfEvents
+from eventlink.recsys.models.logistic import calibrate, logistic, set_level
 
 LEAST_FOR_SLOPE = 30
 """With fewer registrations a model keeps its slope, and is only set to their rate."""

@@ -10,7 +10,6 @@ from eventlink.recsys.examples import Examples
 from eventlink.recsys.features import EVENTS, NAMES, PAIRS
 from eventlink.recsys.matrices import Dense, weighted_sums
 from eventlink.recsys.models.choice import (
-    calibrate,
     first_rows,
     importance,
     recency,
@@ -19,6 +18,7 @@ from eventlink.recsys.models.choice import (
     softmax,
 )
 from eventlink.recsys.models.contract import ALL, OfEvents
+from eventlink.recsys.models.logistic import calibrate
 from eventlink.recsys.options import TrainOptions
 from eventlink.recsys.progress import Report, silent
 

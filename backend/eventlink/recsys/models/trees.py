@@ -12,7 +12,6 @@ from eventlink.recsys.dataset import Bools, Ints
 from eventlink.recsys.examples import Examples
 from eventlink.recsys.matrices import Dense
 from eventlink.recsys.models.choice import (
-    calibrate,
     first_rows,
     importance,
     recency,
@@ -22,6 +21,7 @@ from eventlink.recsys.models.choice import (
 from eventlink.recsys.models.contract import ALL, OfEvents
 from eventlink.recsys.models.forest import Forest
 from eventlink.recsys.models.linear import ConditionalLogit
+from eventlink.recsys.models.logistic import calibrate
 from eventlink.recsys.options import TrainOptions
 from eventlink.recsys.progress import Report, silent
 
