@@ -40,6 +40,8 @@ BATCH = 64
 """Users a refresh: enough to share what a statement costs, few enough to be over in 0.1 s."""
 REST = 1.0
 """Loading rests for so many times as long as it took, or refreshes would starve beside it."""
+LONGEST_REST = 60.0
+"""Seconds that loading rests after it has failed again and again."""
 CLOCKS_DIFFER = timedelta(minutes=1)
 """Web servers' clocks are not ours; what is dated later than this from now is not of now."""
 
@@ -56,6 +58,7 @@ class Refresher:
         self._warm: Warm | None = None
         self._loading: Future[Warm] | None = None
         self._rest_until = 0.0
+        self._failures = 0
         self._entering: list[Lists] = []
 
     def refresh_due(self, now: datetime) -> int:
@@ -75,9 +78,13 @@ class Refresher:
             EventLinkError: The database is out of reach, or its active model is of another
                 version. Whoever was claimed is due again when the lease is over.
         """
+        begun = monotonic()
         while (warm := self._keep_warm(now)) is None:
             if self._loading is not None:
                 wait([self._loading])
+        waited = timedelta(seconds=monotonic() - begun)
+        if waited > CLOCKS_DIFFER / 2:  # what is a little later than now is seen anyway
+            now += waited
         with pipelined() as conn:
             commit_soon(conn)
             due = claim_due(conn, BATCH)
@@ -152,24 +159,30 @@ class Refresher:
             return state(conn, now if self._warm is None else self._warm.at)
 
     def _is_usable(self, seen: State) -> bool:
-        return self._warm is not None and self._warm.state.model_version == seen.model_version
+        """Whether what is warm is of the active model, and of the site as it is.
+
+        Where rankings were served and no longer are, everything was replaced.
+        """
+        if self._warm is None or self._warm.state.model_version != seen.model_version:
+            return False
+        return seen.generation is not None or self._warm.state.generation is None
 
     def _load_beside(self, now: datetime) -> None:
         loading = self._loading = Future()
         before = self._warm
 
-        def load_or_renew() -> Warm:
+        def run() -> None:
             begun = monotonic()
             try:
-                return load(now) if before is None else renew(now, before)
-            finally:
-                self._rest_until = monotonic() + REST * (monotonic() - begun)
-
-        def run() -> None:
-            try:
-                loading.set_result(load_or_renew())
-            except Exception as error:  # noqa: BLE001 (raised by whoever asks for the result)
+                loaded = load(now) if before is None else renew(now, before)
+            except BaseException as error:  # noqa: BLE001 (raised by whoever asks for the result)
+                self._failures += 1
+                self._rest_until = monotonic() + min(2.0**self._failures, LONGEST_REST)
                 loading.set_exception(error)
+            else:
+                self._failures = 0
+                self._rest_until = monotonic() + REST * (monotonic() - begun)
+                loading.set_result(loaded)
 
         # A daemon: a worker that is told to stop does not wait for it.
         threading.Thread(target=run, name="load", daemon=True).start()

@@ -188,7 +188,11 @@ def _entering(warm: Warm, before: Warm | None, now: datetime) -> list[Lists]:
     if before is not None and before.ranker is not None:
         known = before.keys.events[before.ranker.snapshot.columns]
         new = ~np.isin(keys.events[crowd.columns], known)
-    if made_at is not None and (before is None or before.state.generation != warm.state.generation):
+    # Entered events go with the rankings of a generation, and with the refreshed ones of a model.
+    served = (warm.state.generation, warm.state.model_version)
+    if made_at is not None and (
+        before is None or (before.state.generation, before.state.model_version) != served
+    ):
         new |= crowd.data.events.created[crowd.columns] >= made_at.timestamp()
     columns = np.flatnonzero(new & crowd.eligible_at(now.timestamp())).astype(np.int32)
     if not len(columns):

@@ -22,7 +22,7 @@ from procrastinate.worker import Worker
 
 from eventlink.db import attempts
 from eventlink.db.jobs import RECOMPUTE, REFRESH, REFRESH_QUEUE, TRAINING_QUEUE
-from eventlink.errors import AttemptLostError
+from eventlink.errors import AttemptLostError, EventLinkError
 from eventlink.services.jobs import MOST_ATTEMPTS
 from eventlink.worker.queue import OUTAGES, attempt_of, in_transaction
 from eventlink.worker.timing import CATCH_UP_EVERY, LOAD_LOOK_EVERY, RECONNECT_EVERY
@@ -121,7 +121,6 @@ class Refresh:
             self._stop.clear()
             raise
         except OUTAGES:
-            self._refresher = None
             await asyncio.sleep(RECONNECT_EVERY)
             raise
         except Exception:
@@ -145,10 +144,12 @@ class Refresh:
                     pause = LOAD_LOOK_EVERY
             except OUTAGES as error:
                 log.warning("the database is away", error=str(error))
-                self._refresher = None
+            except EventLinkError as error:
+                log.warning("refreshes cannot be prepared", error=str(error))
+                pause = LONGEST_REFRESH_BACKOFF
             except Exception:
                 log.exception("refreshes cannot be prepared")
-                self._refresher = None
+                self._refresher = None  # it may be what is kept warm that is broken
                 pause = LONGEST_REFRESH_BACKOFF
             await asyncio.sleep(pause)
 
@@ -166,9 +167,8 @@ class Refresh:
         return not self._stop.is_set() and self._made().catch_up(datetime.now(UTC))
 
     def _made(self) -> RefreshesDue:
-        if self._refresher is None:
-            self._refresher = self._make()
-        return self._refresher
+        refresher = self._refresher = self._refresher or self._make()
+        return refresher
 
 
 async def boundary(call_next: AsyncCallNext, context: JobContext, worker: Worker) -> Any:

@@ -2,8 +2,9 @@
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from integration.sites import DAY, NOON, Site, a_small_site, eventually, rank_at, recompute_at
@@ -11,11 +12,13 @@ from integration.sites import DAY, NOON, Site, a_small_site, eventually, rank_at
 from eventlink.config import settings
 from eventlink.db import persons
 from eventlink.db.columns import OF_PERSONS
+from eventlink.db.models import StoredModel, store_model, stored_model
 from eventlink.db.refreshes import LEASE_SECONDS, MOST_ATTEMPTS, claim_due, mark_for_refresh
 from eventlink.db.session import transaction
 from eventlink.errors import DatabaseUnreachableError, PublishRefusedError
 from eventlink.recsys.options import Activate
 from eventlink.services import refresh, warm
+from eventlink.services.models import activate
 from eventlink.services.refresh import Refresher
 from eventlink.services.warm import Warm, renew
 
@@ -515,6 +518,63 @@ def test_an_event_is_ranked_from_its_publication_on(small: Site) -> None:
         return 103 in small.events_of(1)
 
     assert eventually(ranked)
+
+
+def test_what_cannot_be_loaded_is_not_tried_again_at_once(
+    small: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refresher, tried = Refresher(), []
+    catch_up(refresher)
+
+    def broken(_now: Any, _before: Any) -> Any:
+        tried.append(1)
+        raise DatabaseUnreachableError("too many clients")
+
+    monkeypatch.setattr(refresh, "renew", broken)
+    small.event(102, created_at=NOON + SECOND)
+
+    def is_tried() -> bool:
+        refresher.catch_up(LATER)
+        return bool(tried)
+
+    assert eventually(is_tried)
+    for _ in range(50):
+        refresher.catch_up(LATER)
+    assert len(tried) == 1
+
+
+def test_what_was_replaced_as_a_whole_is_loaded_before_anybody_is_ranked(small: Site) -> None:
+    refresher = Refresher()
+    catch_up(refresher)
+    before = refresher._warm
+    small.run("DELETE FROM recommendation_serving")
+    mark(1)
+    assert refresher.refresh_due(LATER) == 1
+    assert refresher._warm is not before
+
+
+def test_an_event_that_entered_enters_again_where_its_model_is_taken_back(small: Site) -> None:
+    refresher = Refresher()
+    catch_up(refresher)
+    small.event(102, created_at=NOON + SECOND)
+
+    def entered() -> bool:
+        catch_up(refresher)
+        return all(102 in small.events_of(user) for user in (1, 2, 3))
+
+    assert eventually(entered)
+    [(first,)] = small.run("SELECT model_version FROM recommender_models")
+    with transaction() as conn:
+        store_model(
+            conn,
+            replace(cast("StoredModel", stored_model(conn, first)), model_version="second"),
+            activate=True,
+        )
+        activate(conn, "second", "a test", LATER)
+    catch_up(refresher)
+    with transaction() as conn:
+        activate(conn, first, "a test", LATER)
+    assert eventually(entered)
 
 
 def test_what_cannot_be_loaded_leaves_what_was_loaded_before(

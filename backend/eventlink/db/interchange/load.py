@@ -33,7 +33,7 @@ ROOT_TABLES = ("tags", "events", "users")
 """What the tables of acts refer to; a table comes before those it refers to itself."""
 
 # Made of the users and events that go: a list must not be served to whoever gets the id next.
-CACHE_TABLES = ("recommendation_overlay", "recommendation_lists")
+CACHE_TABLES = ("recommendation_serving", "recommendation_overlay", "recommendation_lists")
 
 BULK_ROWS = 100_000
 """From so many rows on, an empty table gets its indexes afterwards."""
