@@ -23,6 +23,7 @@ from eventlink.errors import InvalidOptionError
 from eventlink.recsys.options import Activate, TrainOptions, require_folds
 from eventlink.services.recompute import Engine, Request, Result
 from eventlink.services.recompute import recompute as run
+from eventlink.services.training import ACTIVE
 
 DEFAULTS = TrainOptions()
 
@@ -46,6 +47,9 @@ def recompute(
         int | None, typer.Option(help="Rewrite only this user's ranking.", show_default=False)
     ] = None,
     skip_training: training.SkipTraining = False,
+    only_train: Annotated[
+        bool, typer.Option("--only-train", help="Store the model, and rank nobody.")
+    ] = False,
     seed: training.Seed = DEFAULTS.seed,
     as_of: Annotated[
         str | None,
@@ -92,6 +96,7 @@ def recompute(
         user_id=user_id,
         dry_run=dry_run,
         skip_training=skip_training,
+        only_train=only_train,
         model_version=model_version,
         folds=folds,
         activate=activate,
@@ -102,15 +107,17 @@ def recompute(
     if as_json:
         print(json.dumps(result.to_json(), indent=2))  # noqa: T201 (the report is the output)
     else:
-        show(result, dry_run=dry_run, asked=folds > 0 and not skip_training)
+        asked = folds > 0 and not skip_training
+        show(result, dry_run=dry_run, only_train=only_train, asked=asked)
 
 
-def show(result: Result, *, dry_run: bool, asked: bool) -> None:
+def show(result: Result, *, dry_run: bool, only_train: bool, asked: bool) -> None:
     """Print what a recompute did.
 
     Args:
         result: What it did.
         dry_run: Whether it was told to write nothing.
+        only_train: Whether it was told to rank nobody.
         asked: Whether it was told to evaluate.
     """
     width = None if Console().is_terminal else 110
@@ -136,6 +143,8 @@ def show(result: Result, *, dry_run: bool, asked: bool) -> None:
         )
     if dry_run:
         console.print("dry run: nothing written")
+    elif only_train:
+        console.print(f"stored as {result.model_version}; nobody was ranked")
     else:
         console.print(
             f"published {result.published:,} users × up to {result.events:,} eligible events"
@@ -163,6 +172,8 @@ def _table(result: Result) -> Table:
     for name, metrics in result.metrics.items():
         low, high = metrics.ndcg_10_interval
         shown = result.model if name == "model" else name
+        if name == ACTIVE and result.active_has_seen:
+            shown += " (has seen these days)"
         table.add_row(
             shown,
             f"{metrics.ndcg_10:.4f}",

@@ -48,7 +48,7 @@ def score(
     if scored.learned_until is not None and scored.learned_until > instant:
         console.print(
             f"careful: this model learned until {scored.learned_until:%F %H:%M %Z}, after --as-of;"
-            " for a backtest train one with eventlink recompute --as-of INSTANT --activate never,"
+            " for a backtest train one with eventlink recompute --as-of INSTANT --only-train,"
             " and name it with --model-version"
         )
 

@@ -36,7 +36,7 @@ from eventlink.db.recommendations import (
 )
 from eventlink.db.serving import Serving, generation_meta, require_unchanged, serving
 from eventlink.db.session import connection, require_migrations
-from eventlink.errors import NoEventsError, NoUsersError, UnknownUserError
+from eventlink.errors import InvalidOptionError, NoEventsError, NoUsersError, UnknownUserError
 from eventlink.recsys.dataset import Dataset, Ints
 from eventlink.recsys.features import Features
 from eventlink.recsys.options import Activate, TrainOptions
@@ -78,6 +78,8 @@ class Request:
     """Train and evaluate, write nothing."""
     skip_training: bool = False
     """Score with the active model, or the prior where there is none."""
+    only_train: bool = False
+    """Store the model, which does not serve, and rank nobody."""
     model_version: str | None = None
     """Made from the date if None."""
     folds: int = 7
@@ -87,6 +89,17 @@ class Request:
     engine: Engine = Engine.LOCAL
     """Where everybody is ranked; one user is always ranked here."""
 
+    def __post_init__(self) -> None:
+        """Check what does not go together.
+
+        Raises:
+            InvalidOptionError: Nothing would be left to do.
+        """
+        if self.only_train and (self.skip_training or self.dry_run):
+            raise InvalidOptionError(
+                "--only-train trains and stores; leave out --skip-training and --dry-run"
+            )
+
 
 @dataclass(frozen=True)
 class Result:
@@ -95,7 +108,7 @@ class Result:
     model: str
     """Kind of the model that was trained, or that scored if none was."""
     model_version: str | None
-    """What the published rankings were made by; None if none were."""
+    """What the published rankings were made by, or what was stored if none were."""
     activated: bool
     """Whether the model that was trained became the active one, or would have in a dry run."""
     decision: str
@@ -113,6 +126,8 @@ class Result:
     """By system, ``model`` and the baselines; empty without an evaluation."""
     published: int
     """Users whose rankings were written."""
+    active_has_seen: bool
+    """Whether the active model was trained on days it is judged on, where it is too good."""
     seats: dict[str, Any]
     """What was found of scarce seats, without the single events; empty where nobody looked."""
 
@@ -155,14 +170,16 @@ def recompute(request: Request, report: Report = silent, fence: Fence = unfenced
                     request.options,
                     request.folds,
                     stored,
-                    request.activate,
+                    Activate.NEVER if request.only_train else request.activate,
                     rng,
                     report,
                 )
                 may_serve = trained.decision.activate
                 scorer = trained.scorer if may_serve else stored_scorer(stored)
             published, meta = None, {}
-            if not request.dry_run:
+            if request.only_train and trained is not None:
+                published = _keep(conn, request, trained, data, fence), 0
+            elif not request.dry_run:
                 features = Features(snapshot, scorer.forecast)
                 top_n = request.options.top_n
                 ranker = Ranker(snapshot, features, scorer.model, users, rng, top_n=top_n)
@@ -333,6 +350,16 @@ def _publish(
     return version, ranked.users
 
 
+def _keep(conn: Connection, request: Request, trained: Trained, data: Dataset, fence: Fence) -> str:
+    """Store a model that does not serve; return its version."""
+    version = _new_version(conn, request.model_version, trained.scorer, request.now)
+    with conn.begin():
+        fence(conn)
+        model = _to_store(version, request, trained.scorer, trained.meta(), data)
+        store_model(conn, model, activate=False)
+    return version
+
+
 def _new_version(conn: Connection, wanted: str | None, scorer: Scorer, now: datetime) -> str:
     """Name a model by kind and date; a second one of the same second gets a number."""
     if wanted:
@@ -389,6 +416,7 @@ def _result(
         positives=trained.positives if trained else 0,
         judged=trained.judged if trained else 0,
         metrics=trained.metrics if trained else {},
+        active_has_seen=trained is not None and trained.active_has_seen,
         published=count,
         seats={name: told for name, told in seats.items() if name != "events"},
     )

@@ -25,7 +25,7 @@ from eventlink.recsys.models import Model
 from eventlink.recsys.parallel import in_processes
 from eventlink.recsys.progress import Report, silent
 from eventlink.recsys.snapshot import Pairs, Snapshot
-from eventlink.services.training import Scorer, stored_scorer
+from eventlink.services.training import Scorer, learned_here, stored_scorer
 
 USERS_A_BLOCK = 256
 PAIRS_A_BLOCK = 16_384
@@ -114,7 +114,7 @@ def score_pairs(
         require_migrations(conn)
         stored = _stored(conn, model_version)
     scorer = stored_scorer(stored)
-    learned_until = stored.meta.get("as_of") if stored else None
+    learned_until = stored.meta.get("as_of") if stored and learned_here(stored) else None
     report("reading the database", 0.0)
     data, keys = load_dataset()
     report("reading the database", 1.0)
@@ -126,12 +126,11 @@ def score_pairs(
     live = Snapshot(data, instant)
     is_live = known & (_columns(live, event) >= 0)
     # What is live has the same scores whatever else is asked for: ranks and means hang on columns.
-    others = np.union1d(live.columns, event[known & ~is_live]).astype(np.int32)
-    pieces = [
-        piece
-        for s, which in ((live, is_live), (Snapshot(data, instant, others), known & ~is_live))
-        for piece in _pieces(s, scorer, user, event, which)
-    ]
+    pieces = list(_pieces(live, scorer, user, event, is_live))
+    others = known & ~is_live
+    if others.any():
+        columns = np.union1d(live.columns, event[others]).astype(np.int32)
+        pieces += _pieces(Snapshot(data, instant, columns), scorer, user, event, others)
 
     def one(piece: _Piece) -> Answers:
         x = piece.features.matrix(Pairs.of(user[piece.places], piece.column))

@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
+import structlog
+from lightgbm.basic import LightGBMError
 
 from eventlink.db.models import StoredModel
 from eventlink.errors import ModelMismatchError, NoPositivesError
@@ -24,10 +26,20 @@ from eventlink.recsys.progress import Report
 from eventlink.recsys.replay import replay
 from eventlink.recsys.snapshot import Snapshot
 
+log = structlog.get_logger()
+
+DAMAGE = (
+    AttributeError,
+    IndexError,
+    KeyError,
+    LightGBMError,
+    OverflowError,
+    TypeError,
+    ValueError,
+)
+"""What reading a model may raise where somebody has written something else."""
 NEW, ACTIVE = "model", "active model"
 """Names of the systems that are compared, beside the baselines."""
-ACTIVE_SEEN = "active model (has seen these days)"
-"""The active one where it was trained on days it is judged on: shown, and not compared on those."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +81,8 @@ class Trained:
     """By system; empty without an evaluation."""
     decision: Decision
     """Whether it may serve."""
+    active_has_seen: bool
+    """Whether the active model was trained on days it is judged on, where it is too good."""
 
     def meta(self) -> dict[str, Any]:
         """Return what is stored beside the weights."""
@@ -76,6 +90,7 @@ class Trained:
             "positives": self.positives,
             "metrics": {name: asdict(metrics) for name, metrics in self.metrics.items()},
             "gate": asdict(self.decision),
+            "active_has_seen": self.active_has_seen,
         }
 
 
@@ -94,7 +109,7 @@ def stored_scorer(stored: StoredModel | None) -> Scorer:
         margin = model.margin(np.zeros((1, len(NAMES)), np.float32))
     except ModelMismatchError:
         raise
-    except Exception as error:  # whoever wrote it may have written anything
+    except DAMAGE as error:
         raise _damaged(stored, f"{type(error).__name__}: {error}") from error
     if not np.isfinite(margin).all():
         raise _damaged(stored, "its scores are not numbers")
@@ -165,26 +180,24 @@ def train(
         scorer=Scorer(model, forecasts.at(snapshot.as_of)),
         positives=examples.n_positives,
         judged=len(outcomes[NEW].users) if outcomes else 0,
-        metrics={
-            _shown(name, active, instants[options.replay_days :]): _metrics(outcome, judge_rng)
-            for name, outcome in outcomes.items()
-        },
+        metrics={name: _metrics(outcome, judge_rng) for name, outcome in outcomes.items()},
         decision=_decide(rule, active, outcomes, instants[options.replay_days :], judge_rng),
+        active_has_seen=active is not None
+        and not _not_seen_by(active, instants[options.replay_days :]).all(),
     )
 
 
-def _shown(name: str, active: StoredModel | None, folds: Floats) -> str:
-    """Name a system; one that has seen the answers is better than it is."""
-    if name == ACTIVE and active is not None and not _not_seen_by(active, folds).all():
-        return ACTIVE_SEEN
-    return name
+def learned_here(stored: StoredModel) -> bool:
+    """Whether a stored model has learned from this site, and is not the prior."""
+    return "positives" in stored.meta
 
 
 def _can_score(active: StoredModel | None) -> bool:
     """Whether an active model can be compared: it may be of an older version's features."""
     try:
         stored_scorer(active)
-    except ModelMismatchError:
+    except ModelMismatchError as error:
+        log.warning("the active model cannot be compared", error=str(error))
         return False
     return active is not None
 
@@ -209,7 +222,9 @@ def _decide(
 
 
 def _not_seen_by(active: StoredModel, folds: Floats) -> Bools:
-    """For each fold, whether the active model was trained before it."""
+    """For each fold, whether the active model was trained before it, if it was trained here."""
+    if not learned_here(active):
+        return np.ones(len(folds), np.bool_)
     trained_at = datetime.fromisoformat(active.meta["as_of"]).timestamp()
     not_seen: Bools = folds >= trained_at
     return not_seen

@@ -135,7 +135,7 @@ def test_nothing_after_the_instant_moves_a_score(city: Site) -> None:
 def test_a_model_that_has_seen_what_it_is_to_foresee_is_told_of(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    rank_at(model_version="of noon")
+    recompute_at(model="linear", model_version="of noon")
     (tmp_path / "pairs.csv").write_text("user_id,event_id\n1,1\n")
     for as_of, careful in ((NOON - DAY, True), (NOON, False)):
         words = ("--pairs", str(tmp_path / "pairs.csv"), "--as-of", as_of.isoformat())

@@ -3,15 +3,15 @@
 from typing import Any
 
 import pytest
-from integration.sites import NOON, Site, recompute_at
+from integration.sites import DAY, NOON, Site, rank_at, recompute_at
 
 from eventlink.db.session import transaction
-from eventlink.errors import PublishRefusedError
+from eventlink.errors import InvalidOptionError, PublishRefusedError
 from eventlink.recsys.models import HeuristicModel, Model
 from eventlink.recsys.options import Activate
 from eventlink.services import models, training
 from eventlink.services import recompute as recomputing
-from eventlink.services.training import ACTIVE, ACTIVE_SEEN, NEW
+from eventlink.services.training import NEW
 
 DAYS = {"folds": 6, "replay_days": 14}
 
@@ -59,6 +59,27 @@ def test_never_leaves_the_active_model_to_rank_anew(city: Site) -> None:
     assert city.serving()[1] is not None  # ranked anew all the same
     stored = city.run("SELECT model_version, is_active FROM recommender_models ORDER BY 1")
     assert stored == [("one", True), ("two", False)]
+
+
+def test_a_model_that_is_only_trained_changes_nothing_that_serves(city: Site) -> None:
+    recompute_at(model_version="one", folds=0)
+    before = city.serving(), city.rankings()
+    result = recompute_at(NOON - 3 * DAY, model_version="two", only_train=True, **DAYS)
+    assert (result.activated, result.published, result.model_version) == (False, 0, "two")
+    assert (city.serving(), city.rankings()) == before
+    stored = city.run("SELECT model_version, is_active FROM recommender_models ORDER BY 1")
+    assert stored == [("one", True), ("two", False)]
+
+
+def test_only_training_goes_with_a_training() -> None:
+    with pytest.raises(InvalidOptionError, match="--only-train"):
+        recompute_at(only_train=True, skip_training=True)
+
+
+@pytest.mark.usefixtures("city")
+def test_a_prior_that_is_stored_has_seen_nothing() -> None:
+    rank_at(model_version="prior")
+    assert not recompute_at(model_version="new", **DAYS).active_has_seen
 
 
 def test_never_on_a_new_site_ranks_with_the_prior(city: Site) -> None:
@@ -125,8 +146,7 @@ def test_days_the_active_model_has_seen_are_not_compared() -> None:
     result = recompute_at(model_version="two", **DAYS)
     assert result.activated
     assert "too little has happened" in result.decision
-    assert ACTIVE_SEEN in result.metrics
-    assert ACTIVE not in result.metrics
+    assert result.active_has_seen
 
 
 @pytest.mark.parametrize("spoil", ["feature_names = '[\"a\"]'", "weights = '[]'"])
