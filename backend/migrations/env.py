@@ -27,6 +27,8 @@ def run() -> None:
         )
         with context.begin_transaction():
             # Two that start together, as containers do, would both make the first table.
+            conn.exec_driver_sql("SET LOCAL statement_timeout = 0")
+            conn.exec_driver_sql("SET LOCAL lock_timeout = 0")
             conn.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")
             context.run_migrations()
 

@@ -11,8 +11,6 @@ from eventlink.recsys.reasons import LANGUAGES
 from eventlink.services.show import Shown, show_rankings
 
 MOST_INTERESTS = 5
-
-
 MOST_SHOWN = 1000
 
 

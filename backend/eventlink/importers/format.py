@@ -79,7 +79,7 @@ class Table:
 
 def _id() -> Column:
     """Return an id, after which there is room for those of later rows."""
-    return Column("id", Kind.INTEGER, required=True, filled=True, low=1, high=2**62)
+    return Column("id", Kind.INTEGER, required=True, filled=True, low=-(2**62), high=2**62)
 
 
 def _key(name: str, kind: Kind = Kind.INTEGER, choices: tuple[str, ...] = ()) -> Column:

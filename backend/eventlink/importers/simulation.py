@@ -14,6 +14,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 from sqlalchemy import Connection
 
+from eventlink.db.recommendations import keep_recomputes_out
 from eventlink.db.session import require_migrations
 from eventlink.errors import BadFileError
 from eventlink.importers.format import FORMAT
@@ -47,9 +48,12 @@ def simulate_into_database(
     Raises:
         MigrationsMissingError: The tables are not those of this version.
         NotEmptyError: There are rows and they are not to be replaced.
+        RecomputeRunningError: All is to be replaced, and a recompute is running.
     """
     require_migrations(conn)
-    if not replace:
+    if replace:
+        keep_recomputes_out(conn)  # before minutes are spent on a city
+    else:
         require_empty(conn)
     with TemporaryDirectory(prefix="eventlink-") as folder:
         for name, table in simulate(options, rng, report).items():
