@@ -132,7 +132,7 @@ def show(result: Result, *, dry_run: bool, only_train: bool, asked: bool) -> Non
         console.print(f"hitrate@10 {model.hitrate_10:.4f} (popularity {popularity.hitrate_10:.4f})")
     elif asked:
         console.print("hitrate@10 not measured: too few registrations on the days before")
-    if result.decision:
+    if result.decision and not only_train:
         verb = "activated" if result.activated else "not activated"
         console.print(f"{verb}: {result.decision}")
     if result.seats.get("held_back"):
