@@ -5,7 +5,7 @@ What does not live here: publishing (``services.recompute``), tables and plots (
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -46,8 +46,20 @@ class Evaluation:
             "last_fold": self.last_fold.isoformat(),
             "pairs": len(first.users),
             "users": len(np.unique(first.users)),
-            "systems": {name: _told(each, first, rng) for name, each in self.outcomes.items()},
+            "systems": {
+                name: _told(each, first, rng) | {"days": self._by_day(each)}
+                for name, each in self.outcomes.items()
+            },
         }
+
+    def _by_day(self, outcome: Outcome) -> dict[str, Any]:
+        """Return each day's part; days vary more than systems do."""
+        found = {}
+        for number in np.unique(outcome.folds).tolist():
+            day, which = self.first_fold + timedelta(days=number), outcome.folds == number
+            ndcg = outcome.mean("ndcg", which)
+            found[f"{day:%F}"] = {"pairs": int(which.sum()), "ndcg@10": ndcg}
+        return found
 
 
 def evaluate_database(

@@ -37,6 +37,11 @@ def test_json_tells_everything_and_the_same_each_time(
     assert sum(part["pairs"] for part in list(row["slices"].values())[:3]) == told["pairs"]
     assert told["systems"]["heuristic"]["interval above the first"] == [0, 0]
     assert row["calibration"]["total_happened"] > 0
+    days = row["days"].values()
+    assert min(row["days"]) == told["first_fold"][:10]
+    assert max(row["days"]) == told["last_fold"][:10]
+    whole = sum(day["pairs"] * day["ndcg@10"] for day in days)
+    assert whole / told["pairs"] == pytest.approx(row["ndcg@10"])
     assert told["systems"]["ease"]["calibration"] is None
     assert len(list(tmp_path.iterdir())) == 8
     assert run(*words) == 0
