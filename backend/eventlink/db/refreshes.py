@@ -115,6 +115,11 @@ class State:
     """Events changed lately."""
     last_edit: datetime | None
 
+    @property
+    def served(self) -> tuple[str | None, int | None]:
+        """The active model, and the generation that refreshed rankings are laid over."""
+        return self.model_version, self.generation
+
 
 def state(conn: Connection, since: datetime) -> State:
     """Return the state of model, generation and event catalogue.

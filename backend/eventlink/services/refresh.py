@@ -198,8 +198,8 @@ class Refresher:
                 raise
             log.warning("refreshes go on with what was loaded before", error=str(error))
             return
-        if self._warm is None or self._warm.state.model_version != warm.state.model_version:
-            self._entering = []  # scores of another model
+        if self._warm is None or self._warm.state.served != warm.state.served:
+            self._entering = []  # by another model, or into rankings that are gone
         self._entering += warm.entering
         self._warm = warm
 

@@ -116,8 +116,7 @@ def _with_events_of(now: datetime, before: Warm) -> Warm | None:
     with transaction() as conn:
         seen = state(conn, before.at)
         stored, meta = active_model(conn), generation_meta(conn)
-    old = before.state
-    if (seen.model_version, seen.generation) != (old.model_version, old.generation):
+    if seen.served != before.state.served:
         return None
     found = load_events(before.data, before.keys)
     if found is None:
@@ -189,10 +188,7 @@ def _entering(warm: Warm, before: Warm | None, now: datetime) -> list[Lists]:
         known = before.keys.events[before.ranker.snapshot.columns]
         new = ~np.isin(keys.events[crowd.columns], known)
     # Entered events go with the rankings of a generation, and with the refreshed ones of a model.
-    served = (warm.state.generation, warm.state.model_version)
-    if made_at is not None and (
-        before is None or (before.state.generation, before.state.model_version) != served
-    ):
+    if made_at is not None and (before is None or before.state.served != warm.state.served):
         new |= crowd.data.events.created[crowd.columns] >= made_at.timestamp()
     columns = np.flatnonzero(new & crowd.eligible_at(now.timestamp())).astype(np.int32)
     if not len(columns):

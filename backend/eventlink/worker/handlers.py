@@ -174,7 +174,7 @@ class Refresh:
 async def boundary(call_next: AsyncCallNext, context: JobContext, worker: Worker) -> Any:
     """Run a job: name it in the log, tell and store why it failed, and tell cancelled from stopped.
 
-    The only place where every error ends.
+    The only place where every error of a job ends.
     """
     del worker
     job = context.job
