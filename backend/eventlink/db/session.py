@@ -12,13 +12,14 @@ import psycopg
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from psycopg.errors import NotNullViolation
 from sqlalchemy import URL, Connection, Engine, create_engine, make_url, text
-from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from eventlink.config import PROJECT_ROOT, settings
 from eventlink.db.embedded import embedded_url
-from eventlink.errors import DatabaseUnreachableError, MigrationsMissingError
+from eventlink.errors import ConflictError, DatabaseUnreachableError, MigrationsMissingError
 
 OLDEST_SERVER = 150000
 """``server_version_num`` of the oldest PostgreSQL this works on."""
@@ -151,6 +152,7 @@ def connection() -> Iterator[Connection]:
 
     Raises:
         DatabaseUnreachableError: The server does not answer, is too old, or breaks off.
+        ConflictError: A platform's own column must not be null and has no default.
     """
     pool = engine()
     try:
@@ -174,6 +176,15 @@ def connection() -> Iterator[Connection]:
             raise DatabaseUnreachableError(
                 f"PostgreSQL broke off: {_reason(error)}; what was begun is undone; see the"
                 " server's log, and run again"
+            ) from error
+        except (IntegrityError, psycopg.IntegrityError) as error:
+            cause = error.orig if isinstance(error, IntegrityError) else error
+            if not isinstance(cause, NotNullViolation):
+                raise
+            found = cause.diag
+            raise ConflictError(
+                f"the table {found.table_name} has a column {found.column_name} that must not be"
+                " null, and Event Link does not know what to put there; give it a default"
             ) from error
 
 

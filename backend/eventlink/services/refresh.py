@@ -42,6 +42,8 @@ REST = 1.0
 """Loading rests for so many times as long as it took, or refreshes would starve beside it."""
 LONGEST_REST = 60.0
 """Seconds that loading rests after it has failed again and again."""
+STOP_LOOK_EVERY = 0.2
+"""Seconds that a refresh which waits for what is loaded takes to notice that it is to stop."""
 CLOCKS_DIFFER = timedelta(minutes=1)
 """Web servers' clocks are not ours; what is dated later than this from now is not of now."""
 
@@ -52,9 +54,13 @@ class Refresher:
     Everything is loaded first of all, which takes long. Later it is loaded again beside the
     refreshes: events when the catalogue changes, everything when time goes by. But when another
     model was activated refreshes wait: the old one must not rank any more.
+
+    Args:
+        stop: Once it is set, no refresh waits for what is being loaded.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, stop: threading.Event | None = None) -> None:
+        self._stop = stop or threading.Event()
         self._warm: Warm | None = None
         self._loading: Future[Warm] | None = None
         self._rest_until = 0.0
@@ -72,7 +78,8 @@ class Refresher:
             now: The clock.
 
         Returns:
-            How many rankings were renewed; if none, there is nothing left to do for now.
+            How many rankings were renewed; if none, there is nothing left to do for now, or it was
+            told to stop while it waited.
 
         Raises:
             EventLinkError: The database is out of reach, or its active model is of another
@@ -80,8 +87,10 @@ class Refresher:
         """
         begun = monotonic()
         while (warm := self._keep_warm(now)) is None:
+            if self._stop.is_set():
+                return 0
             if self._loading is not None:
-                wait([self._loading])
+                wait([self._loading], STOP_LOOK_EVERY)
         waited = timedelta(seconds=monotonic() - begun)
         if waited > CLOCKS_DIFFER / 2:  # what is a little later than now is seen anyway
             now += waited

@@ -90,10 +90,11 @@ class Refresh:
     """The handler of ``refresh_user_recommendations_ml``, in one thread that keeps all warm.
 
     Args:
-        make: Makes what re-ranks, in that thread, when the first job comes.
+        make: Makes what re-ranks, in that thread, when the first job comes; it is given what is set
+            when re-ranking is to stop.
     """
 
-    def __init__(self, make: Callable[[], RefreshesDue]) -> None:
+    def __init__(self, make: Callable[[threading.Event], RefreshesDue]) -> None:
         self._make = make
         self._refresher: RefreshesDue | None = None
         self._thread = ThreadPoolExecutor(1, "refresh")
@@ -116,7 +117,7 @@ class Refresh:
             drained = await asyncio.shield(drain)
         except asyncio.CancelledError:
             self._stop.set()
-            # A batch takes milliseconds, and one runs at a time.
+            # A batch takes milliseconds, one runs at a time, and none waits any more.
             await asyncio.gather(drain, return_exceptions=True)
             self._stop.clear()
             raise
@@ -160,14 +161,14 @@ class Refresh:
         """Re-rank and tell whether nobody is left."""
         while not self._stop.is_set():
             if not self._made().refresh_due(datetime.now(UTC)):
-                return True
-        return False
+                break
+        return not self._stop.is_set()
 
     def _catch_up(self) -> bool:
         return not self._stop.is_set() and self._made().catch_up(datetime.now(UTC))
 
     def _made(self) -> RefreshesDue:
-        refresher = self._refresher = self._refresher or self._make()
+        refresher = self._refresher = self._refresher or self._make(self._stop)
         return refresher
 
 

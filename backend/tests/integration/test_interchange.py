@@ -465,6 +465,20 @@ def test_the_commands_report_and_exit_with_their_codes(
     assert (town / "bad-rows.csv").read_text().count("\n") == 2
 
 
+def test_a_column_of_the_platforms_that_nobody_fills_is_named(
+    database: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with psycopg.connect(database) as conn:
+        conn.execute("ALTER TABLE users ADD COLUMN phone text NOT NULL")
+    assert run("import", folder_of(tmp_path / "in", SMALL)) == 20
+    (line,) = (said for said in capsys.readouterr().err.splitlines() if "error: " in said)
+    assert "the table users has a column phone that must not be null" in line
+    with psycopg.connect(database) as conn:
+        assert conn.execute("SELECT count(*) FROM users").fetchone() == (0,)
+        conn.execute("ALTER TABLE users ALTER COLUMN phone SET DEFAULT 'unknown'")
+    assert run("import", folder_of(tmp_path / "in", SMALL)) == 0
+
+
 def test_a_database_without_tables_is_told_so(
     empty_database: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

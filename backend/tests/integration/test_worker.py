@@ -35,16 +35,18 @@ from eventlink.config import settings
 from eventlink.db import session
 from eventlink.db.jobs import WAKE_REFRESH, Job
 from eventlink.db.session import transaction
-from eventlink.errors import InvalidOptionError, WorkerSilentError
+from eventlink.errors import DatabaseUnreachableError, InvalidOptionError, WorkerSilentError
 from eventlink.importers.simulation import simulate_into_database
 from eventlink.recsys.progress import silent
 from eventlink.recsys.simulation import SimulationOptions
-from eventlink.services import jobs
+from eventlink.services import jobs, refresh
 from eventlink.services.jobs import MOST_ATTEMPTS, Retrain
 from eventlink.services.refresh import Refresher
+from eventlink.services.warm import Warm
 from eventlink.worker.handlers import Recompute, Refresh, RefreshesDue
 from eventlink.worker.pulse import require_pulse
 from eventlink.worker.run import run
+from eventlink.worker.timing import STOP_WITHIN
 from eventlink.worker.training import COMMAND
 
 QUICK = Retrain(skip_training=True, folds=0)
@@ -118,7 +120,7 @@ def outcomes(site: Site, job_id: int) -> list[str]:
 def with_worker(
     scenario: Callable[[], None],
     training: tuple[str, ...] = COMMAND,
-    refresher: Callable[[], RefreshesDue] = Drain,
+    refresher: Callable[[threading.Event], RefreshesDue] = lambda _: Drain(),
     schedule: str | None = None,
 ) -> None:
     """Run a scenario in a thread beside a worker in this process, which SIGTERM then stops."""
@@ -394,7 +396,7 @@ def test_a_mark_made_during_a_refresh_is_not_lost(site: Site) -> None:
         ]
         assert eventually(lambda: site.run("SELECT count(*) FROM procrastinate_jobs") == [(0,)])
 
-    with_worker(scenario, refresher=lambda: Drain(0.4))
+    with_worker(scenario, refresher=lambda _: Drain(0.4))
 
 
 class BrokenAtFirst(Drain):
@@ -402,7 +404,8 @@ class BrokenAtFirst(Drain):
 
     made = 0
 
-    def __init__(self) -> None:
+    def __init__(self, stop: threading.Event) -> None:
+        del stop
         super().__init__()
         type(self).made += 1
 
@@ -434,6 +437,31 @@ def test_a_new_event_enters_rankings_though_nobody_does_anything(town: Site) -> 
         assert eventually(lambda: town.run(entered) == [(True,)], 30)
 
     with_worker(scenario, refresher=Refresher)
+
+
+def test_a_worker_stops_while_somebody_waits_for_what_takes_long_to_load(
+    town: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loading, stopped = threading.Event(), threading.Event()
+
+    def takes_long(_now: datetime) -> Warm:
+        loading.set()
+        stopped.wait(60)
+        raise DatabaseUnreachableError("it took too long")
+
+    monkeypatch.setattr(refresh, "load", takes_long)
+
+    def scenario() -> None:
+        mark(town.address, 1)
+        assert loading.wait(10)
+        assert eventually(lambda: town.run(statuses) == [("doing",)])
+
+    statuses: LiteralString = "SELECT status::text FROM procrastinate_jobs"
+    begun = time.monotonic()
+    with_worker(scenario, refresher=Refresher)
+    assert time.monotonic() - begun < STOP_WITHIN
+    assert town.run(statuses) == [("todo",)]
+    stopped.set()
 
 
 def test_a_marked_user_is_ranked_anew_within_a_second(town: Site) -> None:

@@ -134,4 +134,5 @@ def _work(training: tuple[str, ...], log: Path) -> None:
     sys.stderr = log.open("w", buffering=1)
     os.dup2(sys.stderr.fileno(), 2)
     configure_logs("json")
-    asyncio.run(run(Refresh(Drain), Recompute(training), TIMING, None, log.with_suffix(".pulse")))
+    refresh = Refresh(lambda _: Drain())
+    asyncio.run(run(refresh, Recompute(training), TIMING, None, log.with_suffix(".pulse")))
