@@ -51,14 +51,14 @@ SELECT id FROM recommender_models WHERE model_version = %s AND is_active FOR SHA
 def active_model(conn: Connection) -> StoredModel | None:
     """Return the active model, or None if there is none."""
     row = conn.execute(STORED.where(RecommenderModel.is_active)).one_or_none()
-    return None if row is None else StoredModel(*row)
+    return None if row is None else _stored(*row)
 
 
 def stored_model(conn: Connection, model_version: str) -> StoredModel | None:
     """Return a model by its version, or None."""
     same = RecommenderModel.model_version == model_version
     row = conn.execute(STORED.where(same)).one_or_none()
-    return None if row is None else StoredModel(*row)
+    return None if row is None else _stored(*row)
 
 
 def model_rows(conn: Connection, limit: int) -> list[ModelRow]:
@@ -69,8 +69,8 @@ def model_rows(conn: Connection, limit: int) -> list[ModelRow]:
         limit: At most so many.
     """
     return [
-        ModelRow(*row)
-        for row in conn.execute(
+        ModelRow(version, kind, is_active, created_at, _object(meta))
+        for version, kind, is_active, created_at, meta in conn.execute(
             select(
                 RecommenderModel.model_version,
                 RecommenderModel.weights["kind"].astext,
@@ -119,6 +119,7 @@ def activate_model(conn: Connection, model_version: str, note: dict[str, Any]) -
     conn.execute(active.values(is_active=False))
     same = RecommenderModel.model_version == model_version
     meta = conn.execute(select(RecommenderModel.meta).where(same)).scalar_one()
+    meta = _object(meta)
     meta = {**meta, "activations": [*meta.get("activations", []), note]}
     conn.execute(update(RecommenderModel).where(same).values(is_active=True, meta=meta))
 
@@ -148,6 +149,15 @@ def store_model(conn: Connection, model: StoredModel, *, activate: bool) -> None
         conn.execute(insert(RecommenderModel).values(row))
     except IntegrityError as error:
         raise version_taken(model.model_version) from error
+
+
+def _stored(version: str, names: list[str], weights: dict[str, Any], meta: Any) -> StoredModel:
+    return StoredModel(version, names, weights, _object(meta))
+
+
+def _object(meta: Any) -> dict[str, Any]:
+    """Read what is no object, which only another hand can have written, as nothing known."""
+    return meta if isinstance(meta, dict) else {}
 
 
 def version_taken(model_version: str) -> ModelVersionTakenError:

@@ -14,6 +14,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 from sqlalchemy import Connection
 
+from eventlink.db.interchange.load import lock
 from eventlink.db.recommendations import keep_recomputes_out
 from eventlink.db.session import require_migrations
 from eventlink.errors import BadFileError
@@ -58,6 +59,9 @@ def simulate_into_database(
     with TemporaryDirectory(prefix="eventlink-") as folder:
         for name, table in simulate(options, rng, report).items():
             pq.write_table(table, Path(folder) / f"{name}.parquet")
+        if not replace:
+            lock(conn)
+            require_empty(conn)  # others had minutes to come first
         return import_folder(conn, Path(folder), report, replace=replace)
 
 

@@ -1,10 +1,19 @@
 """Stored models: one active at most, and read as they were written."""
 
+from dataclasses import replace
+
 import psycopg
 import pytest
 from integration.sites import Site
 
-from eventlink.db.models import StoredModel, active_model, is_version_taken, store_model
+from eventlink.db.models import (
+    StoredModel,
+    activate_model,
+    active_model,
+    is_version_taken,
+    model_rows,
+    store_model,
+)
 from eventlink.db.session import transaction
 from eventlink.errors import ModelVersionTakenError
 
@@ -58,3 +67,14 @@ def test_the_database_refuses_a_second_active_model(site: Site) -> None:
     site.run(f"{row} VALUES ('b', '[]', '{{}}', '{{}}', false)")
     with pytest.raises(psycopg.errors.UniqueViolation):
         site.run(f"{row} VALUES ('c', '[]', '{{}}', '{{}}', true)")
+
+
+def test_meta_that_is_no_object_is_read_as_nothing_known(site: Site) -> None:
+    with transaction() as conn:
+        store_model(conn, stored("a"), activate=True)
+    site.run("""UPDATE recommender_models SET meta = '[1]'""")
+    with transaction() as conn:
+        assert active_model(conn) == replace(stored("a"), meta={})
+        assert [row.meta for row in model_rows(conn, 9)] == [{}]
+        activate_model(conn, "a", {"by": "ana"})
+        assert [row.meta for row in model_rows(conn, 9)] == [{"activations": [{"by": "ana"}]}]

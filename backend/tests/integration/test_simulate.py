@@ -2,9 +2,11 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psycopg
+import pyarrow as pa
 import pytest
 
 from eventlink.cli import main
@@ -13,6 +15,7 @@ from eventlink.recsys.dataset import Act, Dataset
 from eventlink.recsys.simulation import City, SimulationOptions
 from eventlink.recsys.simulation import simulate as simulate_city
 from eventlink.recsys.simulation.catalogue import CATEGORIES, TAGS
+from eventlink.services import simulate as services
 
 UNTIL = "2026-05-04T10:00:00Z"
 SMALL = ["--users", "150", "--events", "60", "--days", "20", "--until", UNTIL]
@@ -173,6 +176,20 @@ def test_a_database_with_rows_is_left_as_it_is_unless_they_are_to_be_replaced(
     assert exported(tmp_path / "again") == first
     simulate("--replace", "--seed", "8")
     assert exported(tmp_path / "other") != first
+
+
+def test_who_came_first_while_the_city_was_simulated_is_kept(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(*given: Any) -> dict[str, pa.Table]:
+        with psycopg.connect(database) as conn:
+            conn.execute("INSERT INTO users (full_name) VALUES ('Somebody')")
+        return services.simulate(*given)
+
+    monkeypatch.setattr("eventlink.importers.simulation.simulate", slow)
+    assert run("simulate", *SMALL) == 16
+    with psycopg.connect(database) as conn:
+        assert conn.execute("SELECT full_name FROM users").fetchall() == [("Somebody",)]
 
 
 @pytest.mark.usefixtures("empty_database")
