@@ -47,7 +47,7 @@ def evaluate(
         typer.Option(help=f"Of {', '.join(BASELINES)}, separated by commas; or all, or none."),
     ] = ",".join(USUAL),
     slices: Annotated[
-        bool, typer.Option("--slices", help="Show NDCG@10 by kind of user and of event, too.")
+        bool, typer.Option("--slices", help="Show NDCG@10 by kind of user and event, and by day.")
     ] = False,
     plot: Annotated[
         Path | None,
@@ -120,14 +120,15 @@ def _show(told: dict[str, Any], *, slices: bool) -> None:
     console.print(_quality(told["systems"]))
     if slices:
         console.print(_slices(told["systems"]))
+        console.print(_days(told["systems"]))
     for name, row in told["systems"].items():
         if row["calibration"]:
             line = f"scores of {name}: {_calibration(row['calibration'])}"
             console.print(line, soft_wrap=True)
 
 
-def _table(title: str) -> Table:
-    return Table("system", title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
+def _table(title: str, first: str = "system") -> Table:
+    return Table(first, title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
 
 
 def _quality(systems: dict[str, Any]) -> Table:
@@ -155,6 +156,17 @@ def _slices(systems: dict[str, Any]) -> Table:
     for name, row in systems.items():
         cells = [part["ndcg@10"] for part in row["slices"].values()]
         table.add_row(name, *("" if cell is None else f"{cell:.4f}" for cell in cells))
+    return table
+
+
+def _days(systems: dict[str, Any]) -> Table:
+    """Show a day in each row, for there may be many."""
+    table = _table("NDCG@10 by day", "day")
+    for name in ("pairs", *systems):
+        table.add_column(name, justify="right")
+    for day, part in next(iter(systems.values()))["days"].items():
+        cells = (f"{row['days'][day]['ndcg@10']:.4f}" for row in systems.values())
+        table.add_row(day, f"{part['pairs']:,}", *cells)
     return table
 
 

@@ -59,6 +59,9 @@ def test_tables_show_quality_and_on_demand_slices(capsys: pytest.CaptureFixture[
         assert said in short
     assert "younger than a day" in whole
     assert "younger than a day" not in short
+    by_day = whole.partition("NDCG@10 by day")[2]
+    assert [line.split()[0] for line in by_day.splitlines()[2:4]] == ["2026-03-01", "2026-03-02"]
+    assert "NDCG@10 by day" not in short
     assert not {"auc", "sampled"} & set(whole.lower().split())
 
 
