@@ -4,7 +4,7 @@ import structlog
 from alembic import command
 from alembic.util import CommandError
 
-from eventlink.db.session import alembic_config
+from eventlink.db.session import NOT_OURS, alembic_config
 from eventlink.errors import MigrationsMissingError
 
 log = structlog.get_logger()
@@ -15,7 +15,5 @@ def migrate() -> None:
     try:
         command.upgrade(alembic_config(), "head")
     except CommandError as error:
-        raise MigrationsMissingError(
-            f"the migrations cannot run: {error}; is the database a newer version's?"
-        ) from error
+        raise MigrationsMissingError(f"the migrations cannot run: {error}; {NOT_OURS}") from error
     log.info("the database is up to date")

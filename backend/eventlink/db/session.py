@@ -24,6 +24,12 @@ from eventlink.errors import ConflictError, DatabaseUnreachableError, Migrations
 OLDEST_SERVER = 150000
 """``server_version_num`` of the oldest PostgreSQL this works on."""
 
+NOT_OURS = (
+    "this version does not know it: run a newer one, or, if alembic_version is another program's,"
+    " give Event Link a schema of its own (docs/operations.md)"
+)
+"""What to do about such a migration."""
+
 _TIMEOUTS = (
     "'statement_timeout', 'transaction_timeout', 'idle_session_timeout',"
     " 'idle_in_transaction_session_timeout'"
@@ -233,10 +239,15 @@ def require_migrations(conn: Connection) -> None:
     Raises:
         MigrationsMissingError: It is not.
     """
-    wanted = ScriptDirectory.from_config(alembic_config()).get_current_head()
-    found = MigrationContext.configure(conn).get_current_revision()
-    if found != wanted:
+    scripts = ScriptDirectory.from_config(alembic_config())
+    wanted = scripts.get_current_head()
+    found = MigrationContext.configure(conn).get_current_heads()
+    if found == (wanted,):
+        return
+    names = ", ".join(found) or "none"
+    if {*found} <= {script.revision for script in scripts.walk_revisions()}:
         raise MigrationsMissingError(
-            f"the database is at migration {found or 'none'}, this version needs {wanted};"
+            f"the database is at migration {names}, this version needs {wanted};"
             " run: eventlink migrate"
         )
+    raise MigrationsMissingError(f"the database is at migration {names}; {NOT_OURS}")

@@ -7,7 +7,9 @@ import psycopg
 import pytest
 from alembic import command
 
-from eventlink.db.session import alembic_config
+from eventlink.cli import main
+from eventlink.config import settings
+from eventlink.db.session import alembic_config, engine
 
 
 @pytest.mark.usefixtures("empty_database")
@@ -23,6 +25,53 @@ def test_migrations_that_start_together_all_succeed(empty_database: str) -> None
     assert [process.returncode for process in started] == [0, 0, 0], told
     with psycopg.connect(empty_database) as conn:
         assert conn.execute("SELECT count(*) FROM alembic_version").fetchall() == [(1,)]
+
+
+def run(*words: str) -> int | str | None:
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    return ended.value.code
+
+
+@pytest.fixture
+def foreign(empty_database: str) -> str:
+    """A database of a platform that has tables of the same names and migrations of its own."""
+    with psycopg.connect(empty_database) as conn:
+        conn.execute("CREATE TABLE alembic_version (version_num text PRIMARY KEY)")
+        conn.execute("INSERT INTO alembic_version VALUES ('4ba1'), ('7e50')")
+        conn.execute("CREATE TABLE users (id bigint PRIMARY KEY, nickname text)")
+        conn.execute("INSERT INTO users VALUES (1, 'ana')")
+    return empty_database
+
+
+@pytest.mark.usefixtures("foreign")
+@pytest.mark.parametrize("command", ["migrate", "recompute"])
+def test_migrations_of_another_program_are_told_apart(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(command) == 4
+    assert "give Event Link a schema of its own" in capsys.readouterr().err
+
+
+def test_a_schema_of_its_own_is_enough(foreign: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with psycopg.connect(foreign) as conn:
+        conn.execute("CREATE SCHEMA eventlink")
+    separator = "&" if "?" in foreign else "?"
+    monkeypatch.setenv("DATABASE_URL", f"{foreign}{separator}options=-csearch_path%3Deventlink")
+    settings.cache_clear()
+    engine.cache_clear()
+    small = ("--users", "60", "--events", "50", "--days", "10", "--seed", "5")
+    assert run("migrate") == 0
+    assert run("simulate", *small) == 0
+    assert run("recompute", "--folds", "0", "--model", "prior") == 0
+    assert run("enqueue", "--retrain-ml") == 0
+    with psycopg.connect(foreign) as conn:
+        assert conn.execute("SELECT * FROM users").fetchall() == [(1, "ana")]
+        count = conn.execute("SELECT count(*) FROM eventlink.user_recommendations").fetchone()
+        assert count is not None
+        assert count[0] > 0
+        ours = conn.execute("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'").fetchone()
+        assert ours == (2,)
 
 
 def test_migrations_can_be_taken_back(database: str) -> None:
