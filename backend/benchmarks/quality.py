@@ -35,7 +35,13 @@ elsewhere.FILE = pathlib.Path(sys.argv.pop(1))
 main()
 """
 """The command, with a prior that stands in a file."""
-EVALUATE = ("evaluate", "--model", "auto,linear,prior,heuristic", "--baselines", "all", "--json")
+EVALUATE = (
+    "evaluate",
+    *("--model", "auto,linear,prior,heuristic"),
+    *("--baselines", "all"),
+    *("--trainings", "4"),
+    "--json",
+)
 CAPTIONS = {
     "quality": "NDCG@10 of each system with its 95 % interval",
     "slices": "NDCG@10 by kind of user and of event",

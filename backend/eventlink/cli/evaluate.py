@@ -23,7 +23,7 @@ from eventlink.cli.rules import (
 from eventlink.cli.training import L2, Epochs, LearningRate, Seed
 from eventlink.errors import InvalidOptionError
 from eventlink.recsys.baselines import BASELINES, USUAL
-from eventlink.recsys.options import TrainOptions, require_folds
+from eventlink.recsys.options import TrainOptions, require_folds, require_trainings
 from eventlink.services.evaluate import evaluate_database
 
 DEFAULTS = TrainOptions()
@@ -62,12 +62,16 @@ def evaluate(
     demote_overlaps: DemoteOverlaps = DEFAULTS.demote_overlaps,
     explore_slots: ExploreSlots = DEFAULTS.explore_slots,
     seed: Seed = DEFAULTS.seed,
+    trainings: Annotated[
+        int, typer.Option(help="How often to train each model, with other draws; shows the mean.")
+    ] = 1,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the outcome as JSON on stdout.")
     ] = False,
 ) -> None:
     """Judge models and baselines on past days."""
     require_folds(folds, least=1)
+    require_trainings(trainings)
     models = _listed(model)
     if not models:
         raise InvalidOptionError("--model names nothing; leave it out, or name a rung")
@@ -93,6 +97,7 @@ def evaluate(
             report,
             models=models,
             baselines=_listed(named),
+            trainings=trainings,
         )
     told = done.to_json(np.random.default_rng(seed))
     if as_json:
@@ -118,6 +123,9 @@ def _show(told: dict[str, Any], *, slices: bool) -> None:
         f" {told['first_fold'][:10]} to {told['last_fold'][:10]}, every candidate ranked"
     )
     console.print(_quality(told["systems"]))
+    for name, row in told["systems"].items():
+        if len(set(row["ndcg@10 by training"])) > 1:  # nothing is drawn for the lower rungs
+            console.print(f"NDCG@10 of {name} by training: {_by_training(row)}", soft_wrap=True)
     if slices:
         console.print(_slices(told["systems"]))
         console.print(_days(told["systems"]))
@@ -168,6 +176,12 @@ def _days(systems: dict[str, Any]) -> Table:
         cells = (f"{row['days'][day]['ndcg@10']:.4f}" for row in systems.values())
         table.add_row(day, f"{part['pairs']:,}", *cells)
     return table
+
+
+def _by_training(row: dict[str, Any]) -> str:
+    each = row["ndcg@10 by training"]
+    listed = ", ".join(f"{ndcg:.4f}" for ndcg in each)
+    return f"{listed}; standard deviation {np.std(each, ddof=1):.4f}"
 
 
 def _calibration(found: dict[str, Any]) -> str:

@@ -8,7 +8,7 @@ starts after T and that the user has not registered for. Truth is what the user 
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -64,7 +64,7 @@ Fit = Callable[[Examples, np.random.Generator], Model]
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one system did, over all (user, fold) pairs that have truth."""
+    """How one system did over all (user, fold) pairs that have truth, mean of its trainings."""
 
     users: Ints
     """The user of each pair."""
@@ -83,6 +83,8 @@ class Outcome:
     """See ``metrics.concentration``, of events, mean of the folds."""
     reliability: Reliability | None = None
     """Of a model's scores, where it was asked for."""
+    ndcg_by_training: tuple[float, ...] = ()
+    """NDCG@10 of each training, of which all other numbers are the mean."""
 
     def mean(self, metric: str, which: Bools | None = None) -> float:
         """Return the mean of a metric, of all pairs or of some; ``nan`` of none."""
@@ -121,10 +123,11 @@ class _Judged:
 class _FoldResult:
     users: Ints
     history: Ints
-    judged: dict[str, _Judged]
+    judged: dict[str, list[_Judged]]
+    """One a training; a baseline has one."""
     drawn: Drawn | None
-    margins: dict[str, Dense]
-    """Of the pairs drawn, by each model."""
+    margins: dict[str, list[Dense]]
+    """Of the pairs drawn, by each training of a model."""
 
 
 def last_folds(data: Dataset, n_folds: int = FOLDS) -> Floats:
@@ -165,6 +168,7 @@ def evaluate(
     *,
     baselines: Sequence[str] = COUNTS,
     calibrated: bool = False,
+    trainings: int = 1,
 ) -> dict[str, Outcome]:
     """Judge models and baselines by the protocol.
 
@@ -179,6 +183,7 @@ def evaluate(
             week before the first fold on if ``calibrated``.
         baselines: Names of ``baselines.BASELINES``.
         calibrated: Calibrate the models as for serving, and measure how far that holds.
+        trainings: How often each model is trained on the same examples, which differs in its draws.
 
     Returns:
         Name to outcome, the systems first. A fold without truth, or without anything to learn
@@ -196,15 +201,18 @@ def evaluate(
     generators = rng.spawn(len(folds))
 
     def one(number: int) -> _FoldResult | None:
-        at, fold_rng = float(folds[number]), generators[number]
+        at = float(folds[number])
+        training_rng, fold_rng = generators[number].spawn(2)
         end = at - 0.5 * DAY  # the last day that is over
         known = seen.examples.between(end - options.replay_days * DAY, end)
         if not known.n_positives:
             return None
-        trained = {name: fit(known, fold_rng) for name, fit in systems.items()}
-        if calibrated:
-            week = seen.samples_between(at - CALIBRATION_DAYS * DAY, at)
-            trained = {name: to_probabilities(m, week) for name, m in trained.items()}
+        seeds = training_rng.integers(2**63, size=trainings)
+        week = seen.samples_between(at - CALIBRATION_DAYS * DAY, at) if calibrated else []
+        trained = {
+            name: [to_probabilities(fit(known, np.random.default_rng(s)), week) for s in seeds]
+            for name, fit in systems.items()
+        }
         return _fold(data, at, trained, baselines, options, fold_rng, calibrated=calibrated)
 
     results = []
@@ -218,7 +226,7 @@ def evaluate(
 def _fold(
     data: Dataset,
     as_of: float,
-    models: dict[str, Model],
+    models: dict[str, list[Model]],
     baselines: Sequence[str],
     options: TrainOptions,
     rng: np.random.Generator,
@@ -240,53 +248,63 @@ def _fold(
     rules = Reranker.of(features, options, users, rng.spawn(1)[0])
     cold = _cold(s)
     judged = {
-        name: _Judged(
-            judge(ranking, relevant),
-            {part: _cold_ndcg(ranking, relevant & which) for part, which in cold.items()},
-            ranking[:, :CUT],
-            s.n_columns,
-            s.organizer,
-        )
-        for name, ranking in _rankings(features, models, baselines, users, rules).items()
+        name: [
+            _Judged(
+                judge(ranking, relevant),
+                {part: _cold_ndcg(ranking, relevant & which) for part, which in cold.items()},
+                ranking[:, :CUT],
+                s.n_columns,
+                s.organizer,
+            )
+            for ranking in rankings
+        ]
+        for name, rankings in _rankings(features, models, baselines, users, rules).items()
     }
     drawn, found = None, {}
     if calibrated:
         drawn = draw(data, s, rng)
         x = Sample.of(drawn, features).x
-        found = {name: model.margin(x) for name, model in models.items()}
+        found = {name: [model.margin(x) for model in trained] for name, trained in models.items()}
     return _FoldResult(users, s.history[users], judged, drawn, found)
 
 
 def _rankings(
     features: Features,
-    models: dict[str, Model],
+    models: dict[str, list[Model]],
     baselines: Sequence[str],
     users: Ints,
     rules: Reranker | None,
-) -> dict[str, Ints]:
+) -> dict[str, list[Ints]]:
     """Rank all candidates, without candidate generation, which is judged with the models.
 
     Models are judged with the rules of re-ranking, but for seats: past registrations cannot tell
     what people would have done who found no seat.
+
+    Returns:
+        Name to the rankings by each training, of shape (len(users), LENGTH).
     """
     s = features.s
     learned = {name: BASELINES[name](s) for name in baselines}
-    rankings: dict[str, list[Ints]] = {name: [] for name in (*models, *baselines)}
+    blocks: dict[str, list[list[Ints]]] = {
+        **{name: [[] for _ in trained] for name, trained in models.items()},
+        **{name: [[]] for name in baselines},
+    }
     at_a_time = PAIRS_A_BLOCK // s.n_columns + 1
     for begin in range(0, len(users), at_a_time):
         block = users[begin : begin + at_a_time]
         done = s.going[block].toarray() > 0
         if models:
             x = features.matrix(Pairs.every(block, s.n_columns))
-        for name, model in models.items():
-            scores = model.score(x).reshape(len(block), s.n_columns)
-            if rules is None:
-                rankings[name].append(by_score(scores, done, LENGTH))
-            else:
-                rankings[name].append(rules.by_score(block, scores, done, LENGTH))
+        for name, trained in models.items():
+            for model, ranked in zip(trained, blocks[name], strict=True):
+                scores = model.score(x).reshape(len(block), s.n_columns)
+                if rules is None:
+                    ranked.append(by_score(scores, done, LENGTH))
+                else:
+                    ranked.append(rules.by_score(block, scores, done, LENGTH))
         for name, scores_of in learned.items():
-            rankings[name].append(by_score(scores_of(block), done, LENGTH))
-    return {name: np.concatenate(parts) for name, parts in rankings.items()}
+            blocks[name][0].append(by_score(scores_of(block), done, LENGTH))
+    return {name: [np.concatenate(ranked) for ranked in each] for name, each in blocks.items()}
 
 
 def _cold(s: Snapshot) -> dict[str, Bools]:
@@ -309,36 +327,52 @@ def _outcomes(names: list[str], results: list[_FoldResult | None]) -> dict[str, 
     numbers = np.concatenate([np.full(len(r.users), n, np.int32) for n, r in folds])
     found = {}
     for name in names:
-        judged = [result.judged[name] for _, result in folds]
+        by_fold = [result.judged[name] for _, result in folds]
+        by_training = [
+            UserMetrics.combined([judged.metrics for judged in training], np.concatenate)
+            for training in zip(*by_fold, strict=True)
+        ]
+        every = [judged for fold in by_fold for judged in fold]
         found[name] = Outcome(
             users=users,
             folds=numbers,
             history=history,
-            metrics=UserMetrics(
-                **{
-                    metric: np.concatenate([getattr(j.metrics, metric) for j in judged])
-                    for metric in UserMetrics.__dataclass_fields__
-                }
-            ),
-            coverage=float(np.mean([coverage(j.shown, j.n_columns) for j in judged])),
-            event_gini=float(np.mean([gini(j.shown, j.n_columns) for j in judged])),
-            organizer_gini=float(np.mean([_organizer_gini(j) for j in judged])),
-            cold={part: np.concatenate([j.cold[part] for j in judged]) for part in COLD},
-            concentration=np.mean([concentration(j.shown, j.n_columns) for j in judged], axis=0),
+            metrics=UserMetrics.combined(by_training, _mean),
+            coverage=float(np.mean([coverage(j.shown, j.n_columns) for j in every])),
+            event_gini=float(np.mean([gini(j.shown, j.n_columns) for j in every])),
+            organizer_gini=float(np.mean([_organizer_gini(j) for j in every])),
+            cold={
+                part: np.concatenate([_mean([j.cold[part] for j in fold]) for fold in by_fold])
+                for part in COLD
+            },
+            concentration=_mean([concentration(j.shown, j.n_columns) for j in every]),
             reliability=_reliability(name, [result for _, result in folds]),
+            ndcg_by_training=tuple(float(each.ndcg.mean()) for each in by_training),
         )
     return found
 
 
+def _mean(values: Sequence[Floats]) -> Floats:
+    """Return the mean of arrays of one shape, place by place."""
+    mean: Floats = np.mean(values, axis=0)
+    return mean
+
+
 def _reliability(name: str, results: list[_FoldResult]) -> Reliability | None:
-    drawn = [(r.margins[name], r.drawn) for r in results if r.drawn and name in r.margins]
+    """Compare the scores of all trainings with what happened; together they weigh as one."""
+    drawn = [
+        (margin, r.drawn.y, r.drawn.weight / len(r.margins[name]))
+        for r in results
+        if r.drawn and name in r.margins
+        for margin in r.margins[name]
+    ]
     if not drawn:
         return None
-    return reliability(
-        np.concatenate([margin for margin, _ in drawn]),
-        np.concatenate([pairs.y for _, pairs in drawn]),
-        np.concatenate([pairs.weight for _, pairs in drawn]),
-    )
+    margins, y, weights = (np.concatenate(parts) for parts in zip(*drawn, strict=True))
+    found = reliability(margins, y, weights)
+    trainings = len(drawn) / sum(r.drawn is not None for r in results)
+    # What happened is the same for all of them: that each tells it makes it no surer.
+    return found and replace(found, error=found.error * np.sqrt(trainings))
 
 
 def _organizer_gini(judged: _Judged) -> float:

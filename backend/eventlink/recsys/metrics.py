@@ -5,7 +5,8 @@ What does not live here: which users and instants are judged (``recsys.evaluatio
 Sampled metrics reorder systems (Krichene and Rendle, KDD 2020), so none is offered.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -24,6 +25,18 @@ class UserMetrics:
     recall: Floats
     recall_50: Floats
     mrr: Floats
+
+    @classmethod
+    def combined(
+        cls, parts: Sequence["UserMetrics"], how: Callable[[Sequence[Floats]], Floats]
+    ) -> "UserMetrics":
+        """Make one of several, metric by metric.
+
+        Args:
+            parts: Of other pairs, to put one after the other, or of the same, to average.
+            how: What becomes of the values that they have of a metric.
+        """
+        return cls(*(how([getattr(part, f.name) for part in parts]) for f in fields(cls)))
 
 
 def judge(ranking: Ints, relevant: Bools) -> UserMetrics:

@@ -15,6 +15,9 @@ MODELS = ("auto", "heuristic", "prior", "linear", "trees")
 MOST_DAYS = 366
 """That are replayed or evaluated: each takes its seconds."""
 
+MOST_TRAININGS = 32
+"""That are averaged: every one trains every model on every day."""
+
 
 class Activate(StrEnum):
     """When a new model becomes the active one; only the last rule compares (``recsys.gate``)."""
@@ -116,6 +119,17 @@ def require_folds(folds: int, least: int = 0) -> None:
         InvalidOptionError: It is out of range.
     """
     _require(least <= folds <= MOST_DAYS, "folds", f"between {least} and {MOST_DAYS}", folds)
+
+
+def require_trainings(trainings: int) -> None:
+    """Check a number of trainings to average.
+
+    Raises:
+        InvalidOptionError: It is out of range.
+    """
+    _require(
+        1 <= trainings <= MOST_TRAININGS, "trainings", f"between 1 and {MOST_TRAININGS}", trainings
+    )
 
 
 def _require(holds: bool, name: str, range_: str, value: object) -> None:

@@ -69,6 +69,7 @@ def evaluate_database(
     report: Report = silent,
     models: Sequence[str] = ("auto",),
     baselines: Sequence[str] = USUAL,
+    trainings: int = 1,
 ) -> Evaluation:
     """Judge models and baselines on the last days of the data.
 
@@ -79,6 +80,7 @@ def evaluate_database(
         report: Told of the progress.
         models: Rungs of the ladder.
         baselines: Names of ``recsys.baselines.BASELINES``.
+        trainings: How often every model is trained, with other draws; its numbers are the mean.
 
     Raises:
         InvalidOptionError: There is no such rung or baseline, or a library it needs is missing.
@@ -99,7 +101,15 @@ def evaluate_database(
     if len(data.registrations):
         folds = last_folds(data, n_folds)
         outcomes = evaluate(
-            data, folds, systems, options, rng, report, baselines=baselines, calibrated=True
+            data,
+            folds,
+            systems,
+            options,
+            rng,
+            report,
+            baselines=baselines,
+            calibrated=True,
+            trainings=trainings,
         )
     if not outcomes:
         raise NoPositivesError(
@@ -139,6 +149,7 @@ def _told(outcome: Outcome, first: Outcome, rng: np.random.Generator) -> dict[st
             name: _slice(users, ndcg, rng) for name, (users, ndcg) in outcome.of_slices().items()
         },
         "calibration": _calibration(outcome),
+        "ndcg@10 by training": outcome.ndcg_by_training,
     }
 
 

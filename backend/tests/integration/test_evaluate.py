@@ -73,9 +73,29 @@ def test_the_usual_evaluation_judges_the_model_that_would_be_trained() -> None:
     assert next(iter(linear.outcomes)) == ConditionalLogit.kind
 
 
+@pytest.mark.usefixtures("city")
+def test_trainings_are_averaged_and_each_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    words = (*QUICK, "--model", "linear,heuristic", "--baselines", "none")
+    assert run(*words, "--trainings", "2", "--json") == 0
+    systems = json.loads(capsys.readouterr().out)["systems"]
+    assert list(systems) == ["linear", "heuristic"]
+    each = systems["linear"]["ndcg@10 by training"]
+    assert systems["linear"]["ndcg@10"] == pytest.approx(sum(each) / 2)
+    assert run(*words, "--json") == 0
+    alone = json.loads(capsys.readouterr().out)["systems"]["linear"]
+    assert alone["ndcg@10 by training"] == [alone["ndcg@10"]] == each[:1]
+    assert run(*words, "--trainings", "2") == 0
+    told = capsys.readouterr().out
+    assert (
+        f"NDCG@10 of linear by training: {each[0]:.4f}, {each[1]:.4f}; standard deviation" in told
+    )
+    assert "of heuristic by training" not in told
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
+        ("--trainings 0", "--trainings must be between 1 and 32"),
         ("--model oracle", "'oracle'"),
         ("--model linear,oracle", "'oracle'"),
         ("--model ,", "--model"),

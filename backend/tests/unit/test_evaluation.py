@@ -3,6 +3,7 @@
 from dataclasses import fields, replace
 
 import numpy as np
+import pytest
 from unit.towns import NOON, without_signal
 
 from eventlink.recsys.dataset import DAY, Dataset
@@ -150,3 +151,26 @@ def test_asked_baselines_are_judged_and_scores_of_models_compared(loyal_town: Da
     assert found["ease"].reliability is None
     assert found["ease"].mean("ndcg") > 0
     assert found["model"].concentration[-1] == 1
+
+
+def test_trainings_are_averaged_pair_by_pair(loyal_town: Dataset) -> None:
+    def of(trainings: int, *names: str) -> dict[str, Outcome]:
+        systems = dict.fromkeys(names, linear)
+        folds, rng = last_folds(loyal_town, 1), np.random.default_rng(0)
+        return evaluate(
+            loyal_town, folds, systems, OPTIONS, rng, calibrated=True, trainings=trainings
+        )
+
+    one, three = of(1, "model"), of(3, "other", "model")
+    first, model = one["model"], three["model"]
+    assert len(set(model.ndcg_by_training)) == 3
+    assert model.ndcg_by_training[0] == first.ndcg_by_training[0] == first.mean("ndcg")
+    assert model.ndcg_by_training == three["other"].ndcg_by_training
+    assert model.mean("ndcg") == pytest.approx(np.mean(model.ndcg_by_training))
+    assert three["velocity"].ndcg_by_training == (one["velocity"].mean("ndcg"),)
+    assert (model.users == first.users).all()
+    of_one, of_three = first.reliability, model.reliability
+    assert of_one is not None
+    assert of_three is not None
+    assert of_three.total_happened == pytest.approx(of_one.total_happened)
+    assert of_three.error.mean() == pytest.approx(of_one.error.mean(), rel=0.3)

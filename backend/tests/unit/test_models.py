@@ -341,9 +341,7 @@ def with_positives(number: int) -> Examples:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_rung_may_be_asked_for(kind: str) -> None:
     few = examples(np.random.default_rng(3), 500)
-    rng = np.random.default_rng(0)
-    assert fit_model(few, TrainOptions(), rng, kind=kind).kind == kind
-    assert fit_model(few, TrainOptions(model=kind), rng).kind == kind
+    assert fit_model(few, TrainOptions(model=kind), np.random.default_rng(0)).kind == kind
 
 
 @pytest.mark.parametrize("y", [True, False])
@@ -371,11 +369,10 @@ def test_the_heuristic_puts_known_organizers_first_then_interests_then_what_sell
 
 
 def test_an_unknown_rung_is_refused() -> None:
-    few = examples(np.random.default_rng(3), 500)
     with pytest.raises(
         InvalidOptionError, match="auto, heuristic, prior, linear, trees, not 'oracle'"
     ):
-        fit_model(few, TrainOptions(), np.random.default_rng(0), kind="oracle")
+        TrainOptions(model="oracle")
 
 
 def test_the_prior_and_the_reasons_name_features_that_exist() -> None:
@@ -404,3 +401,9 @@ def test_the_prior_takes_no_for_an_answer(name: str) -> None:
 def test_a_prior_of_weights_set_by_hand_is_of_an_older_version() -> None:
     with pytest.raises(ModelMismatchError, match="train again"):
         model_from_json(list(NAMES), {"kind": "prior", "weights": [0.0], "intercept": -7.0})
+
+
+def test_other_draws_grow_other_trees(rng: np.random.Generator) -> None:
+    seen = examples(rng)
+    one, other = (LinearWithTrees().fit(seen, TrainOptions(), rng_of(seed)) for seed in (0, 1))
+    assert one.to_json()["trees"] != other.to_json()["trees"]

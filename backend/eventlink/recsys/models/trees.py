@@ -39,7 +39,6 @@ PARAMETERS = {
     "feature_fraction": 0.5,
     "max_bin": 63,
     "feature_pre_filter": False,  # which fails where there are too few examples for any split
-    "seed": 1,
     "deterministic": True,
     "force_col_wise": True,
     "num_threads": 1,
@@ -79,7 +78,7 @@ class LinearWithTrees:
         Args:
             examples: At least one group with a positive and a negative.
             options: As for the linear model.
-            rng: Source of the order of the examples.
+            rng: Source of the order of the examples, and of the features that each tree may use.
             report: Told of the progress.
         """
         self.linear_ = ConditionalLogit().fit(examples, options, rng, report)
@@ -87,7 +86,7 @@ class LinearWithTrees:
         margin = self.linear_.margin(examples.x)
         biased = margin + np.float32(self.linear_.position_) * examples.position
         weight = importance(examples, LONGER_MEMORY * options.half_life_days)
-        self.booster_ = _boost(examples, biased, weight)
+        self.booster_ = _boost(examples, biased, weight, rng)
         report("fitting", 1.0)
         margin = margin + self._corrections(examples.x)
         recent = recency(examples, options.half_life_days)
@@ -156,13 +155,16 @@ class LinearWithTrees:
         return model
 
 
-def _boost(examples: Examples, margin: Dense, weight: Dense) -> lgb.Booster:
+def _boost(
+    examples: Examples, margin: Dense, weight: Dense, rng: np.random.Generator
+) -> lgb.Booster:
     """Boost trees from given margins.
 
     Args:
         examples: Of which the hardest are learned from.
         margin: The linear model's, shape (n,); that of a place in a shown list included.
         weight: Of each group.
+        rng: Source of the features that each tree may use.
     """
     kept = _hardest(examples, margin)
     groups, counts = np.unique(examples.group[kept], return_counts=True)
@@ -179,13 +181,14 @@ def _boost(examples: Examples, margin: Dense, weight: Dense) -> lgb.Booster:
         p = softmax(margins.astype(np.float32), length)
         return weight * (p - share), weight * np.maximum(p * (1 - p), np.float32(1e-9))
 
+    parameters = {**PARAMETERS, "seed": int(rng.integers(2**31))}
     data = lgb.Dataset(
         examples.x[kept],
         gain,
         init_score=margin[kept].astype(np.float64),
-        params=PARAMETERS,
+        params=parameters,
     )
-    trained = lgb.train({**PARAMETERS, "objective": loss}, data, ROUNDS)
+    trained = lgb.train({**parameters, "objective": loss}, data, ROUNDS)
     # Only what is stored; the training data go, and a restored model is the very same.
     return lgb.Booster(model_str=trained.model_to_string())
 
