@@ -8,9 +8,9 @@ import os
 import subprocess
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -18,6 +18,16 @@ from eventlink.errors import InvalidOptionError
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 YEAR = 365 * 24 * 3600
+OF_RANKINGS = (
+    "top_n",
+    "head",
+    "per_organizer",
+    "collapse_series",
+    "demote_overlaps",
+    "explore_slots",
+    "seat_strength",
+)
+"""Settings, without their prefix, that are options of a recompute as well."""
 
 
 class Settings(BaseSettings):
@@ -69,6 +79,42 @@ class Settings(BaseSettings):
         le=YEAR,
         description="Least time between two refreshes of one user.",
     )
+    recommendations_top_n: int = Field(
+        default=50,
+        ge=1,
+        le=1000,
+        description="Events to store for each user.",
+    )
+    recommendations_head: int = Field(
+        default=10,
+        ge=1,
+        le=100,
+        description="First places of a list, for which the next rules hold.",
+    )
+    recommendations_per_organizer: int = Field(
+        default=0,
+        ge=0,
+        description="Most events of one organizer among them; 0 for any number.",
+    )
+    recommendations_collapse_series: bool = Field(
+        default=False,
+        description="Show each series once among them, but to its regulars.",
+    )
+    recommendations_demote_overlaps: bool = Field(
+        default=False,
+        description="Move down what overlaps with an event one is registered for.",
+    )
+    recommendations_explore_slots: int = Field(
+        default=0,
+        ge=0,
+        description="How many of them go to events that little is known of.",
+    )
+    recommendations_seat_strength: float = Field(
+        default=0.25,
+        ge=0,
+        le=10,
+        description="How strongly scarce seats hold an event back; 0 turns it off.",
+    )
     worker_heartbeat_seconds: float = Field(
         default=10,
         gt=0,
@@ -90,6 +136,18 @@ class Settings(BaseSettings):
         if path == "":  # would be the working directory, whichever that is
             raise PydanticCustomError("unnamed", "no folder is named")
         return path
+
+    @field_validator("recommendations_explore_slots")
+    @classmethod
+    def _fit_the_head(cls, slots: int, known: ValidationInfo) -> int:
+        if slots >= known.data.get("recommendations_head", slots + 1):
+            raise PydanticCustomError("too_many_slots", "more than there are places")
+        return slots
+
+    @property
+    def of_rankings(self) -> dict[str, Any]:
+        """The site's usual options of a recompute, by the names of ``TrainOptions``."""
+        return {name: getattr(self, f"recommendations_{name}") for name in OF_RANKINGS}
 
     @property
     def refreshes_enabled(self) -> bool:
@@ -130,6 +188,7 @@ def settings() -> Settings:
 
 REQUIREMENTS = {
     "unnamed": "must name a folder",
+    "too_many_slots": "must be below RECOMMENDATIONS_HEAD",
     "int_parsing": "must be a whole number",
     "int_from_float": "must be a whole number",
     "float_parsing": "must be a number",

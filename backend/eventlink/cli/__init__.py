@@ -56,7 +56,11 @@ def program(asked: str | None = None) -> typer.Typer:
         add_completion=False,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,  # boxes cut long options off at 80 columns
-        context_settings={"help_option_names": ["-h", "--help"]},
+        context_settings={
+            "help_option_names": ["-h", "--help"],
+            # A site's own defaults, so that its cron lines need not repeat them.
+            "default_map": dict.fromkeys(COMMANDS, settings().of_rankings),
+        },
     )
     for name, (module, summary) in COMMANDS.items():
         if asked in {name, None}:

@@ -11,6 +11,7 @@ import structlog
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
+from eventlink.config import settings
 from eventlink.db import attempts
 from eventlink.db.attempts import RetryLimits
 from eventlink.db.jobs import (
@@ -50,11 +51,23 @@ LONGEST_BACKOFF = 600.0
 """Seconds. A nightly job should still be done by the morning."""
 
 
+def usual_options(**asked: Any) -> TrainOptions:
+    """Return the options of a recompute: what is asked for, else what the site's settings say.
+
+    Args:
+        asked: By the names of ``TrainOptions``.
+
+    Raises:
+        InvalidOptionError: A value lies outside its range.
+    """
+    return TrainOptions(**settings().of_rankings | asked)
+
+
 @dataclass(frozen=True)
 class Retrain:
     """What a recompute job does; its payload."""
 
-    options: TrainOptions = field(default_factory=TrainOptions)
+    options: TrainOptions = field(default_factory=usual_options)
     skip_training: bool = False
     folds: int = 7
     activate: Activate = Activate.IF_BETTER
@@ -79,7 +92,7 @@ class Retrain:
             InvalidOptionError: It is not of this version, or a value lies outside its range.
         """
         try:
-            options = TrainOptions(**payload.get("options", {}))
+            options = usual_options(**payload.get("options", {}))
             activate = Activate(payload.get("activate", Activate.IF_BETTER))
             return cls(**payload | {"options": options, "activate": activate})
         except (TypeError, ValueError) as error:

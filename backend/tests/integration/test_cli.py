@@ -250,6 +250,8 @@ def test_a_setting_that_cannot_be_gets_one_line(
         ("LOG_FORMAT", "pretty", "LOG_FORMAT must be"),
         ("EVENTLINK_DATA_DIR", "", "EVENTLINK_DATA_DIR must name a folder, not ''"),
         ("RECOMMENDATIONS_CACHE_MAX_AGE_SECONDS", "inf", "SECONDS must be 315360000 or below"),
+        ("RECOMMENDATIONS_TOP_N", "1001", "RECOMMENDATIONS_TOP_N must be 1000 or below"),
+        ("RECOMMENDATIONS_EXPLORE_SLOTS", "10", "SLOTS must be below RECOMMENDATIONS_HEAD"),
     ):
         with monkeypatch.context() as patch:
             patch.setenv(name, value)

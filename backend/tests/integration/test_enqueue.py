@@ -8,7 +8,7 @@ import pytest
 from integration.sites import Site
 
 from eventlink.cli import main
-from eventlink.config import PROJECT_ROOT
+from eventlink.config import PROJECT_ROOT, settings
 from eventlink.errors import InvalidOptionError, MigrationsMissingError
 from eventlink.recsys.options import Activate, TrainOptions
 from eventlink.services.jobs import Retrain
@@ -44,6 +44,23 @@ def test_what_is_asked_for_reaches_the_job(site: Site) -> None:
     (payload,) = payloads(site)
     asked = Retrain(options, skip_training=True, folds=0, activate=Activate.NEVER)
     assert Retrain.from_payload(payload) == asked
+
+
+def test_what_is_not_asked_for_is_as_the_site_has_set_it(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RECOMMENDATIONS_TOP_N", "20")
+    monkeypatch.setenv("recommendations_per_organizer", "2")
+    monkeypatch.setenv("RECOMMENDATIONS_COLLAPSE_SERIES", "yes")
+    settings.cache_clear()
+    try:
+        assert run("enqueue", "--retrain-ml", "--per-organizer", "3") == 0
+    finally:
+        monkeypatch.undo()
+        settings.cache_clear()
+    (payload,) = payloads(site)
+    of_site = TrainOptions(top_n=20, per_organizer=3, collapse_series=True)
+    assert Retrain.from_payload(payload).options == of_site
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import psycopg
 import pytest
 from integration.sites import Site
 
+from eventlink.config import settings
 from eventlink.db.jobs import RECOMPUTE, REFRESH, WAKE_REFRESH, Enqueued, wake_refresh
 from eventlink.db.session import connection, transaction
 from eventlink.errors import ConflictError, InvalidOptionError, NotFoundError
@@ -100,6 +101,30 @@ def test_a_payload_tells_the_job_what_was_asked_for() -> None:
     )
     assert Retrain.from_payload(asked.to_payload()) == asked
     assert Retrain.from_payload({}) == Retrain()
+
+
+def test_what_a_payload_leaves_out_is_as_the_site_has_set_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    of_site = {
+        "top_n": 20,
+        "head": 8,
+        "per_organizer": 2,
+        "collapse_series": True,
+        "demote_overlaps": True,
+        "explore_slots": 1,
+        "seat_strength": 0.5,
+    }
+    for name, value in of_site.items():
+        monkeypatch.setenv(f"RECOMMENDATIONS_{name.upper()}", str(value))
+    settings.cache_clear()
+    try:
+        assert Retrain.from_payload({}).options == TrainOptions(**of_site)
+        asked = Retrain.from_payload({"options": {"top_n": 9}, "skip_training": True})
+    finally:
+        monkeypatch.undo()
+        settings.cache_clear()
+    assert asked.options == TrainOptions(**of_site | {"top_n": 9})
 
 
 @pytest.mark.parametrize(

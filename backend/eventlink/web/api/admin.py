@@ -11,7 +11,6 @@ from pydantic import Field, StringConstraints
 from eventlink.config import settings
 from eventlink.db.jobs import Enqueued, Job
 from eventlink.errors import ConflictError
-from eventlink.recsys.options import TrainOptions
 from eventlink.services import jobs, models
 from eventlink.services.models import ModelSummary, Switched
 from eventlink.services.personalization import (
@@ -44,7 +43,9 @@ class Activation(Body):
 class RetrainOrder(Body):
     """What to recompute; what is left out is as for ``eventlink recompute``."""
 
-    top_n: Annotated[int, Field(strict=True, ge=1, le=1000)] = TrainOptions().top_n
+    top_n: Annotated[
+        int | None, Field(strict=True, ge=1, le=1000, description="Null: the site's setting, 50.")
+    ] = None
     skip_training: Annotated[bool, Field(strict=True)] = False
 
 
@@ -66,7 +67,7 @@ def retrain(conn: Transaction, order: RetrainOrder | None = None) -> Enqueued:
     if not settings().task_queue_enabled:
         raise ConflictError("the queue is off; set TASK_QUEUE_ENABLED, or run: eventlink recompute")
     wanted = order or RetrainOrder()
-    options = TrainOptions(top_n=wanted.top_n)
+    options = jobs.usual_options(**wanted.model_dump(include={"top_n"}, exclude_none=True))
     return jobs.enqueue_retrain(
         conn, jobs.Retrain(options=options, skip_training=wanted.skip_training)
     )
