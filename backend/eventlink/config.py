@@ -125,6 +125,10 @@ class Settings(BaseSettings):
         default=None,
         description="When the worker queues a recompute itself: a cron line in UTC.",
     )
+    rank_schedule: str | None = Field(
+        default=None,
+        description="When it queues one that trains nothing and only ranks: a cron line in UTC.",
+    )
     metrics_token: str = Field(
         default="",
         description="Bearer token that reads `/metrics`; unset: closed in production, else open.",

@@ -11,7 +11,7 @@ from eventlink.db.session import connection, require_migrations
 from eventlink.services.refresh import Refresher
 from eventlink.worker import pulse
 from eventlink.worker.handlers import Recompute, Refresh
-from eventlink.worker.run import run
+from eventlink.worker.run import Schedules, run
 from eventlink.worker.timing import Timing
 
 
@@ -36,5 +36,5 @@ def worker(
     with connection() as conn:
         require_migrations(conn)
     timing = Timing(settings().worker_heartbeat_seconds)
-    schedule = settings().recompute_schedule
-    asyncio.run(run(Refresh(Refresher), Recompute(), timing, schedule, pulse_file))
+    schedules = Schedules(settings().recompute_schedule, settings().rank_schedule)
+    asyncio.run(run(Refresh(Refresher), Recompute(), timing, schedules, pulse_file))

@@ -9,8 +9,10 @@ import os
 import signal
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import structlog
 from procrastinate import App
@@ -43,11 +45,20 @@ STUCK = 1
 """Exit code of a worker that could not stop in time."""
 
 
+@dataclass(frozen=True)
+class Schedules:
+    """When a worker queues jobs by itself: cron lines in UTC; None is never."""
+
+    recompute: str | None = None
+    rank: str | None = None
+    """For recomputes that train nothing."""
+
+
 async def run(
     refresh: Refresh,
     recompute: Recompute,
     timing: Timing,
-    schedule: str | None,
+    schedules: Schedules,
     pulse: Path | None = None,
 ) -> None:
     """Run jobs until told to stop by SIGTERM or SIGINT; running ones are finished or given back.
@@ -56,18 +67,18 @@ async def run(
         refresh: Handler of refreshes.
         recompute: Handler of recomputes.
         timing: Of the heartbeat and what follows from it.
-        schedule: When to queue a recompute, a cron line in UTC; None is never.
+        schedules: When to queue what.
         pulse: A file to touch at every heartbeat.
 
     Raises:
-        InvalidOptionError: The schedule is not a cron line.
+        InvalidOptionError: A schedule is not a cron line.
     """
     _log_warnings_of_libraries()
     manager = FencedManager(connector(), timing)
     app = App(connector=manager.connector)
     app.job_manager = manager
     register(app, recompute, refresh)
-    _schedule(app, schedule)
+    _schedule(app, schedules)
     stop = _stop_on_signals()
     async with app.open_async():
         workers = [
@@ -122,16 +133,25 @@ def _worker(app: App, timing: Timing, queue: str, delete: DeleteJobCondition) ->
     )
 
 
-def _schedule(app: App, schedule: str | None) -> None:
-    if schedule is None:
-        return
-    app.periodic(cron=schedule)(app.tasks[RECOMPUTE])
-    try:
-        PeriodicDeferrer(app.periodic_registry).get_next_tick(at=0)
-    except ValueError as error:
-        raise InvalidOptionError(
-            f"RECOMPUTE_SCHEDULE must be a cron line such as '0 3 * * *', not {schedule!r}"
-        ) from error
+def _schedule(app: App, schedules: Schedules) -> None:
+    # Procrastinate queues in this order, and of two that are due at one instant the database takes
+    # the first: the one that trains ranks as well. Nothing else is asked for, so that all else is
+    # as the settings say when the job runs.
+    for name, line, skip_training in (
+        ("RECOMPUTE_SCHEDULE", schedules.recompute, False),
+        ("RANK_SCHEDULE", schedules.rank, True),
+    ):
+        if line is None:
+            continue
+        request: dict[str, Any] = {"skip_training": skip_training}
+        defer = app.periodic(cron=line, periodic_id=name, task_kwargs={"request": request})
+        defer(app.tasks[RECOMPUTE])
+        try:
+            PeriodicDeferrer(app.periodic_registry).get_next_tick(at=0)
+        except ValueError as error:
+            raise InvalidOptionError(
+                f"{name} must be a cron line such as '0 3 * * *', not {line!r}"
+            ) from error
 
 
 async def _every(seconds: float, work: Callable[[], None]) -> None:

@@ -45,11 +45,12 @@ from eventlink.services.refresh import Refresher
 from eventlink.services.warm import Warm
 from eventlink.worker.handlers import Recompute, Refresh, RefreshesDue
 from eventlink.worker.pulse import require_pulse
-from eventlink.worker.run import run
+from eventlink.worker.run import Schedules, run
 from eventlink.worker.timing import STOP_WITHIN
 from eventlink.worker.training import COMMAND
 
 QUICK = Retrain(skip_training=True, folds=0)
+NEVER = Schedules()
 
 
 @pytest.fixture
@@ -121,12 +122,14 @@ def with_worker(
     scenario: Callable[[], None],
     training: tuple[str, ...] = COMMAND,
     refresher: Callable[[threading.Event], RefreshesDue] = lambda _: Drain(),
-    schedule: str | None = None,
+    schedules: Schedules = NEVER,
 ) -> None:
     """Run a scenario in a thread beside a worker in this process, which SIGTERM then stops."""
 
     async def both() -> None:
-        worker = asyncio.create_task(run(Refresh(refresher), Recompute(training), TIMING, schedule))
+        worker = asyncio.create_task(
+            run(Refresh(refresher), Recompute(training), TIMING, schedules)
+        )
         playing: Awaitable[None] = asyncio.to_thread(scenario)
         played = asyncio.ensure_future(playing)
         await asyncio.wait([worker, played], return_when=asyncio.FIRST_COMPLETED)
@@ -486,22 +489,36 @@ def test_a_marked_user_is_ranked_anew_within_a_second(town: Site) -> None:
 # The schedule --------------------------------------------------------------------------------
 
 
-def test_a_schedule_queues_recomputes_without_cron(site: Site) -> None:
-    def scenario() -> None:
-        assert eventually(
-            lambda: (
-                site.run("SELECT count(*) FROM procrastinate_jobs WHERE status = 'succeeded'")
-                > [(1,)]
-            )
-        )
+EVERY_SECOND = "* * * * * *"
 
-    with_worker(scenario, INSTANT, schedule="* * * * * *")
+
+@pytest.mark.parametrize(
+    ("schedules", "trains"),
+    [
+        (Schedules(recompute=EVERY_SECOND), True),
+        (Schedules(rank=EVERY_SECOND), False),
+        (Schedules(recompute=EVERY_SECOND, rank=EVERY_SECOND), True),
+    ],
+)
+def test_a_schedule_queues_recomputes_without_cron(
+    site: Site, schedules: Schedules, *, trains: bool
+) -> None:
+    ended: LiteralString = "SELECT args FROM procrastinate_jobs WHERE status = 'succeeded'"
+
+    def scenario() -> None:
+        assert eventually(lambda: len(site.run(ended)) > 1)
+
+    with_worker(scenario, INSTANT, schedules=schedules)
+    for (args,) in site.run(ended):
+        assert Retrain.from_payload(args["request"]) == Retrain(skip_training=not trains)
 
 
 @pytest.mark.usefixtures("database")
-def test_a_schedule_that_is_not_a_cron_line_is_an_error() -> None:
-    with pytest.raises(InvalidOptionError, match="RECOMPUTE_SCHEDULE must be a cron line"):
-        with_worker(lambda: None, schedule="every night")
+@pytest.mark.parametrize("name", ["RECOMPUTE_SCHEDULE", "RANK_SCHEDULE"])
+def test_a_schedule_that_is_not_a_cron_line_is_an_error(name: str) -> None:
+    schedules = Schedules(**{name.removesuffix("_SCHEDULE").lower(): "every night"})
+    with pytest.raises(InvalidOptionError, match=f"{name} must be a cron line"):
+        with_worker(lambda: None, schedules=schedules)
 
 
 def test_a_worker_has_a_pulse_until_it_hangs(town: Site, start: Start) -> None:

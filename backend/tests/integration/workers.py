@@ -21,7 +21,7 @@ from sqlalchemy import text
 from eventlink.db.session import engine, transaction
 from eventlink.logs import configure_logs
 from eventlink.worker.handlers import Recompute, Refresh
-from eventlink.worker.run import run
+from eventlink.worker.run import Schedules, run
 from eventlink.worker.timing import Timing
 from eventlink.worker.training import COMMAND
 
@@ -135,4 +135,4 @@ def _work(training: tuple[str, ...], log: Path) -> None:
     os.dup2(sys.stderr.fileno(), 2)
     configure_logs("json")
     refresh = Refresh(lambda _: Drain())
-    asyncio.run(run(refresh, Recompute(training), TIMING, None, log.with_suffix(".pulse")))
+    asyncio.run(run(refresh, Recompute(training), TIMING, Schedules(), log.with_suffix(".pulse")))
