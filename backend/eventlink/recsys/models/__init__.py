@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from eventlink.errors import InvalidOptionError, ModelMismatchError
+from eventlink.errors import ModelMismatchError
 from eventlink.recsys.examples import Examples
 from eventlink.recsys.models.calibrated import Calibrated, Calibration
 from eventlink.recsys.models.contract import Model, Rung
@@ -13,7 +13,7 @@ from eventlink.recsys.models.linear import ConditionalLogit
 from eventlink.recsys.models.pooling import Pooled, share_of_prior
 from eventlink.recsys.models.prior import PriorModel
 from eventlink.recsys.models.trees import LinearWithTrees
-from eventlink.recsys.options import MODELS, TrainOptions
+from eventlink.recsys.options import TrainOptions
 from eventlink.recsys.progress import Report, silent
 
 __all__ = [
@@ -73,33 +73,24 @@ def fit_model(
     options: TrainOptions,
     rng: np.random.Generator,
     report: Report = silent,
-    kind: str = "auto",
 ) -> Model:
     """Fit a rung of the ladder.
 
     Args:
         examples: Perhaps few, perhaps none.
-        options: Of the training.
-        rng: Source of the order of the examples.
-        report: Told of the progress.
-        kind: ``heuristic``, ``prior``, ``linear`` or ``trees``; ``auto`` leaves it to
-            ``options.model``, and where that is ``auto`` too, it is the highest rung that the
+        options: Of the training. Where ``model`` is ``auto``, it is the highest rung that the
             examples carry. Without a positive and a negative there is nothing to fit: what would
             have to be fitted is then the prior.
+        rng: Source of all draws.
+        report: Told of the progress.
 
     Returns:
         The model; what was learned is pooled with the prior, as far as that is worth something.
-
-    Raises:
-        InvalidOptionError: There is no such rung.
     """
-    if kind not in MODELS:
-        raise InvalidOptionError(f"--model must be one of {', '.join(MODELS)}, not {kind!r}")
-    asked = options.model if kind == "auto" else kind
-    rung = asked
-    if asked != HeuristicModel.kind and not 0 < examples.n_positives < len(examples):
+    rung = options.model
+    if rung != HeuristicModel.kind and not 0 < examples.n_positives < len(examples):
         rung = PriorModel.kind
-    elif asked == "auto":
+    elif rung == "auto":
         rung = _highest_rung(examples.n_positives)
     own = KINDS[rung]().fit(examples, options, rng, report)
     if rung not in (ConditionalLogit.kind, LinearWithTrees.kind):
@@ -109,7 +100,7 @@ def fit_model(
     if not share:
         return own
     # Who asks for a linear model wants one: it takes half the time.
-    return Pooled(own, prior.linear_ if asked == ConditionalLogit.kind else prior, share)
+    return Pooled(own, prior.linear_ if options.model == ConditionalLogit.kind else prior, share)
 
 
 def _highest_rung(n_positives: int) -> str:
