@@ -246,7 +246,8 @@ def _rerank(
     """Let the ranker keep the rules; return what is told of a generation."""
     options = request.options
     if request.user_id is None:
-        return rerank_everybody(ranker, users, options, options.seed, keys)
+        rules = rerank_everybody(ranker, users, options, options.seed, keys)
+        return {"top_n": options.top_n, **rules}
     with conn.begin():
         meta = generation_meta(conn)
     rerank_some(ranker, users, options, options.seed, keys, meta)

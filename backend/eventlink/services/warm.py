@@ -76,7 +76,8 @@ def load(now: datetime, before: Warm | None = None) -> Warm:
     crowd = Snapshot(data, now.timestamp())
     options = stored.meta.get("options", {}) if stored else {}
     seed = options.get("seed", TrainOptions.seed)
-    top_n = options.get("top_n", TrainOptions.top_n)
+    # Of the rankings that serve, if they tell; their model may have been trained for others.
+    top_n = meta.get("top_n", options.get("top_n", TrainOptions.top_n))
     ranker = _ranker(crowd, stored, np.random.default_rng(seed), top_n)
     if ranker is not None:
         _keep_rules(ranker, keys, stored, meta)

@@ -204,6 +204,19 @@ def ranked_events(found: Warm) -> list[int]:
     return [int(i) for i in found.keys.events[found.ranker.snapshot.columns]]
 
 
+def test_lists_are_as_long_as_those_that_serve_whatever_the_model_was_trained_for(
+    city: Site,
+) -> None:
+    recompute_at(model="linear", top_n=50)
+    rank_at(NOON, NOON + SECOND, top_n=5)
+    found = load(LATER)
+    assert found.top_n == 5
+    assert np.isfinite(found.ends[1]).all()
+    assert (found.ends[1] > 0).all()  # where a list ends: no room is left for just any event
+    city.run("UPDATE recommendation_generations SET meta = meta::jsonb - 'top_n'")
+    assert load(LATER).top_n == 50  # an older version did not tell
+
+
 def test_where_rankings_end_is_read_once_a_generation(
     small: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
