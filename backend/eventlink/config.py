@@ -1,7 +1,7 @@
 """Settings: what a machine decides, read from the environment once.
 
-What does not live here: options of the mathematics (``recsys.options``) and anything that knows a
-table.
+What does not live here: options of the mathematics (``recsys.options``), but for those that say
+what a site's lists are to be like, and anything that knows a table.
 """
 
 import os
@@ -18,7 +18,7 @@ from eventlink.errors import InvalidOptionError
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 YEAR = 365 * 24 * 3600
-OF_RANKINGS = (
+OPTIONS_OF_LISTS = (
     "top_n",
     "head",
     "per_organizer",
@@ -89,16 +89,16 @@ class Settings(BaseSettings):
         default=10,
         ge=1,
         le=100,
-        description="First places of a list, for which the next rules hold.",
+        description="First places of a list, for the rules of organizers, series and exploration.",
     )
     recommendations_per_organizer: int = Field(
         default=0,
         ge=0,
-        description="Most events of one organizer among them; 0 for any number.",
+        description="Most events of one organizer in the head; 0 for any number.",
     )
     recommendations_collapse_series: bool = Field(
         default=False,
-        description="Show each series once among them, but to its regulars.",
+        description="Show each series once in the head, but to its regulars.",
     )
     recommendations_demote_overlaps: bool = Field(
         default=False,
@@ -107,7 +107,7 @@ class Settings(BaseSettings):
     recommendations_explore_slots: int = Field(
         default=0,
         ge=0,
-        description="How many of them go to events that little is known of.",
+        description="Places of the head that go to events that little is known of.",
     )
     recommendations_seat_strength: float = Field(
         default=0.25,
@@ -144,19 +144,25 @@ class Settings(BaseSettings):
     @field_validator("recommendations_explore_slots")
     @classmethod
     def _fit_the_head(cls, slots: int, known: ValidationInfo) -> int:
+        # The head is declared before, so it is known here unless it is wrong itself.
         if slots >= known.data.get("recommendations_head", slots + 1):
             raise PydanticCustomError("too_many_slots", "more than there are places")
         return slots
 
     @property
-    def of_rankings(self) -> dict[str, Any]:
-        """The site's usual options of a recompute, by the names of ``TrainOptions``."""
-        return {name: getattr(self, f"recommendations_{name}") for name in OF_RANKINGS}
+    def options_of_lists(self) -> dict[str, Any]:
+        """What the site's lists are to be like, by the names of ``TrainOptions``."""
+        return {name: getattr(self, f"recommendations_{name}") for name in OPTIONS_OF_LISTS}
 
     @property
     def refreshes_enabled(self) -> bool:
         """Whether anybody's ranking is refreshed between two recomputes."""
         return self.task_queue_enabled and self.recommendations_realtime_refresh_enabled
+
+
+def meaning(name: str) -> str:
+    """Return what a setting means, for the option of the same meaning."""
+    return Settings.model_fields[name].description or ""
 
 
 @cache

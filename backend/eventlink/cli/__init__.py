@@ -58,8 +58,9 @@ def program(asked: str | None = None) -> typer.Typer:
         rich_markup_mode=None,  # boxes cut long options off at 80 columns
         context_settings={
             "help_option_names": ["-h", "--help"],
-            # A site's own defaults, so that its cron lines need not repeat them.
-            "default_map": dict.fromkeys(COMMANDS, settings().of_rankings),
+            # A site's own defaults go before those that signatures show, so that cron lines need
+            # not repeat them; a command without such options has no use for them.
+            "default_map": dict.fromkeys(COMMANDS, settings().options_of_lists),
         },
     )
     for name, (module, summary) in COMMANDS.items():

@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
+from eventlink.config import meaning
 from eventlink.recsys import options
 
-TopN = Annotated[int, typer.Option(help="Events to store for each user.")]
+TopN = Annotated[int, typer.Option(help=meaning("recommendations_top_n"))]
 Epochs = Annotated[int, typer.Option(help="Passes over the training examples.")]
 LearningRate = Annotated[float, typer.Option(help="Step size of the training.")]
 L2 = Annotated[float, typer.Option(help="Strength of the L2 penalty.")]

@@ -1,6 +1,6 @@
 """Options of the mathematics, shared by command line, job and a model's ``meta``.
 
-What does not live here: settings of a machine (``eventlink.config``).
+What does not live here: settings of a machine or a site (``eventlink.config``).
 """
 
 from dataclasses import asdict, dataclass

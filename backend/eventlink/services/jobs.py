@@ -60,7 +60,7 @@ def usual_options(**asked: Any) -> TrainOptions:
     Raises:
         InvalidOptionError: A value lies outside its range.
     """
-    return TrainOptions(**settings().of_rankings | asked)
+    return TrainOptions(**settings().options_of_lists | asked)
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Retrain:
 
     @classmethod
     def from_payload(cls, payload: dict[str, Any]) -> "Retrain":
-        """Read a payload; what it leaves out has its default.
+        """Read a payload; what it leaves out is as the site's settings say, else the default.
 
         Raises:
             InvalidOptionError: It is not of this version, or a value lies outside its range.

@@ -25,8 +25,10 @@ from eventlink.db.status import (
 from eventlink.errors import MigrationsMissingError
 from eventlink.services.jobs import QueueStatus, queue_status
 
-SHOWN_SETTINGS = ("environment", "task_queue_", "recommendations_", "recompute_", "worker_")
-"""Beginnings of their names. The others are addresses and secrets, or say nothing of serving."""
+HIDDEN_SETTINGS = frozenset(
+    {"database_url", "secret_key", "metrics_token", "eventlink_data_dir", "log_format"}
+)
+"""Addresses and secrets, and what says nothing of serving."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ def _shown(values: Settings) -> dict[str, Any]:
     return {
         name: value
         for name, value in values.model_dump(mode="json").items()
-        if name.startswith(SHOWN_SETTINGS)
+        if name not in HIDDEN_SETTINGS
     }
 
 

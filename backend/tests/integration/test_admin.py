@@ -1,5 +1,6 @@
 """What administrators may do, and that taking a model back holds against whatever runs."""
 
+import json
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -185,7 +186,9 @@ def test_no_secret_is_shown(client: TestClient, headers: dict[str, str], databas
     text = client.get("/api/admin/personalization/status", headers=headers).text
     assert settings().secret_key not in text
     assert database not in text
-    assert "recommendations_cache_max_age_seconds" in text
+    shown = set(json.loads(text)["settings"])
+    assert {"recommendations_cache_max_age_seconds", "recommendations_top_n"} <= shown
+    assert {"recompute_schedule", "rank_schedule"} <= shown
 
 
 # Models -----------------------------------------------------------------------------------------
@@ -469,6 +472,23 @@ def test_a_retrain_is_queued_once(client: TestClient, headers: dict[str, str], s
     assert site.run(
         "SELECT args -> 'request' -> 'options' ->> 'top_n' FROM procrastinate_jobs"
     ) == [("20",)]
+
+
+def test_a_retrain_is_as_the_site_has_set_it_unless_asked_otherwise(
+    client: TestClient, headers: dict[str, str], site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = "/api/admin/personalization/retrain"
+    monkeypatch.setenv("RECOMMENDATIONS_TOP_N", "30")
+    settings.cache_clear()
+    for order, top_n in (({}, 30), ({"top_n": None}, 30), ({"top_n": 20}, 20)):
+        job = client.post(path, headers=headers, json=order).json()["job_id"]
+        options = site.run(
+            "SELECT args -> 'request' -> 'options' FROM procrastinate_jobs WHERE id = %s", job
+        )[0][0]
+        assert options["top_n"] == top_n
+        site.run("DELETE FROM procrastinate_jobs")
+    monkeypatch.undo()
+    settings.cache_clear()
 
 
 def test_jobs_are_listed_filtered_cancelled_and_tried_again(

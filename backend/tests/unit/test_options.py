@@ -1,9 +1,12 @@
 """Options outside their range are refused with what to do."""
 
+from dataclasses import fields
+
 import pytest
 
+from eventlink.config import Settings
 from eventlink.errors import InvalidOptionError
-from eventlink.recsys.options import TrainOptions
+from eventlink.recsys.options import RerankingOptions, TrainOptions
 
 
 @pytest.mark.parametrize(
@@ -24,6 +27,19 @@ def test_values_out_of_range_are_refused(name: str, value: object) -> None:
         InvalidOptionError, match=f"--{name.replace('_', '-')} must be .* not '?{value}"
     ):
         TrainOptions(**{name: value})
+
+
+def test_what_a_site_sets_has_the_same_defaults_and_no_wider_range() -> None:
+    usual = Settings.model_construct().options_of_lists
+    assert usual == {name: getattr(TrainOptions(), name) for name in usual}
+    assert set(usual) == {f.name for f in fields(RerankingOptions)} | {"top_n"}
+    for name in usual:
+        ends = Settings.model_fields[f"recommendations_{name}"].metadata
+        beyond = [one.ge - 1 for one in ends if hasattr(one, "ge")]
+        beyond += [one.le + 1 for one in ends if hasattr(one, "le")]
+        for value in beyond:
+            with pytest.raises(InvalidOptionError):
+                TrainOptions(**{name: value})
 
 
 def test_the_mission_s_options_are_the_defaults() -> None:

@@ -44,7 +44,7 @@ class RetrainOrder(Body):
     """What to recompute; what is left out is as for ``eventlink recompute``."""
 
     top_n: Annotated[
-        int | None, Field(strict=True, ge=1, le=1000, description="Null: the site's setting, 50.")
+        int | None, Field(strict=True, ge=1, le=1000, description="Null: RECOMMENDATIONS_TOP_N.")
     ] = None
     skip_training: Annotated[bool, Field(strict=True)] = False
 
