@@ -23,7 +23,7 @@ from eventlink.cli.rules import (
 from eventlink.cli.training import L2, Epochs, LearningRate, Seed
 from eventlink.errors import InvalidOptionError
 from eventlink.recsys.baselines import BASELINES, USUAL
-from eventlink.recsys.options import TrainOptions, require_folds, require_trainings
+from eventlink.recsys.options import FOLDS, TrainOptions, require_folds, require_trainings
 from eventlink.services.evaluate import evaluate_database
 
 DEFAULTS = TrainOptions()
@@ -31,7 +31,7 @@ MEASURES = ("hit_rate@10", "recall@10", "recall@50", "mrr", "coverage", "event g
 
 
 def evaluate(
-    folds: Annotated[int, typer.Option(help="Days to judge on, the last of the data.")] = 7,
+    folds: Annotated[int, typer.Option(help="Days to judge on, the last of the data.")] = FOLDS,
     as_of: Annotated[
         str | None,
         typer.Option(metavar="INSTANT", help="Use only what was known then (ISO 8601)."),

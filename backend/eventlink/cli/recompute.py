@@ -20,7 +20,7 @@ from eventlink.cli.rules import (
     SeatStrength,
 )
 from eventlink.errors import InvalidOptionError
-from eventlink.recsys.options import Activate, TrainOptions, require_folds
+from eventlink.recsys.options import FOLDS, Activate, TrainOptions, require_folds
 from eventlink.services.recompute import Engine, Request, Result
 from eventlink.services.recompute import recompute as run
 from eventlink.services.training import ACTIVE
@@ -62,7 +62,7 @@ def recompute(
     model_version: Annotated[
         str | None, typer.Option(help="Name of the new model.", show_default="kind and date")
     ] = None,
-    folds: training.Folds = 7,
+    folds: training.Folds = FOLDS,
     activate: training.Activate = Activate.IF_BETTER,
     engine: Annotated[
         Engine, typer.Option(help="Where users are ranked: on this machine, or on a Ray cluster.")

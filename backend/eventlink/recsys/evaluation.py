@@ -36,7 +36,7 @@ from eventlink.recsys.metrics import (
     judge,
 )
 from eventlink.recsys.models import Model
-from eventlink.recsys.options import TrainOptions
+from eventlink.recsys.options import FOLDS, TrainOptions
 from eventlink.recsys.outcomes import outcomes
 from eventlink.recsys.parallel import in_processes
 from eventlink.recsys.progress import Report, silent
@@ -45,7 +45,6 @@ from eventlink.recsys.replay import Replay, replay
 from eventlink.recsys.reranking import Reranker
 from eventlink.recsys.snapshot import Pairs, Snapshot
 
-FOLDS = 7
 LENGTH = 50
 MOST_PAIRS = 5_000_000
 """Pairs scored a fold, about: with many candidates fewer users are judged."""

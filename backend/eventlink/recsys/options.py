@@ -12,6 +12,8 @@ from eventlink.errors import InvalidOptionError
 MODELS = ("auto", "heuristic", "prior", "linear", "trees")
 """What ``TrainOptions.model`` may be."""
 
+FOLDS = 7
+"""Days that are evaluated."""
 MOST_DAYS = 366
 """That are replayed or evaluated: each takes its seconds."""
 

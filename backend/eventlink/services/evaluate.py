@@ -15,11 +15,11 @@ from eventlink.db.session import connection, require_migrations
 from eventlink.errors import NoPositivesError
 from eventlink.recsys.baselines import USUAL, require_baselines
 from eventlink.recsys.dataset import DAY, Floats, Ints
-from eventlink.recsys.evaluation import FOLDS, Fit, Outcome, evaluate, last_folds
+from eventlink.recsys.evaluation import Fit, Outcome, evaluate, last_folds
 from eventlink.recsys.examples import Examples
 from eventlink.recsys.metrics import CONCENTRATION_SHARES, bootstrap_interval
 from eventlink.recsys.models import Model, fit_model
-from eventlink.recsys.options import TrainOptions
+from eventlink.recsys.options import FOLDS, TrainOptions
 from eventlink.recsys.progress import Report, silent
 
 DEFAULT = "model"

@@ -35,7 +35,7 @@ from eventlink.errors import (
     InvalidOptionError,
     NotFoundError,
 )
-from eventlink.recsys.options import Activate, TrainOptions, require_folds
+from eventlink.recsys.options import FOLDS, Activate, TrainOptions, require_folds
 
 log = structlog.get_logger()
 
@@ -69,7 +69,7 @@ class Retrain:
 
     options: TrainOptions = field(default_factory=usual_options)
     skip_training: bool = False
-    folds: int = 7
+    folds: int = FOLDS
     activate: Activate = Activate.IF_BETTER
 
     def __post_init__(self) -> None:

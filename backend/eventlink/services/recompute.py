@@ -39,7 +39,7 @@ from eventlink.db.session import connection, require_migrations
 from eventlink.errors import InvalidOptionError, NoEventsError, NoUsersError, UnknownUserError
 from eventlink.recsys.dataset import Dataset, Ints
 from eventlink.recsys.features import Features
-from eventlink.recsys.options import Activate, TrainOptions
+from eventlink.recsys.options import FOLDS, Activate, TrainOptions
 from eventlink.recsys.progress import Report, silent
 from eventlink.recsys.ranking import Ranker
 from eventlink.recsys.snapshot import Snapshot
@@ -82,7 +82,7 @@ class Request:
     """Store the model, which does not serve, and rank nobody."""
     model_version: str | None = None
     """Made from the date if None."""
-    folds: int = 7
+    folds: int = FOLDS
     """Days to evaluate on; 0 turns the evaluation off."""
     activate: Activate = Activate.IF_BETTER
     """When the new model takes the active one's place."""
@@ -185,7 +185,7 @@ def recompute(request: Request, report: Report = silent, fence: Fence = unfenced
                 ranker = Ranker(snapshot, features, scorer.model, users, rng, top_n=top_n)
                 meta = _rerank(conn, ranker, request, users, keys)
                 to_rank = _ToRank(ranker, users, keys, request.options.top_n, meta)
-                published = _publish(
+                published = _rank_and_publish(
                     conn, request, scorer, trained, data, to_rank, report, seen, fence
                 )
     return _result(request, snapshot, users, scorer, trained, published, meta)
@@ -311,7 +311,7 @@ def _build_on_cluster(
         return generation, _Ranked(finish_generation(conn, generation), drawn)
 
 
-def _publish(
+def _rank_and_publish(
     conn: Connection,
     request: Request,
     scorer: Scorer,
@@ -322,7 +322,7 @@ def _publish(
     seen: Serving,
     fence: Fence,
 ) -> tuple[str, int]:
-    """Write model and rankings so that both change at once; return version and user count."""
+    """Rank, and then let model and rankings change at once; return version and user count."""
     new: dict[str, Scorer] = {}
     if trained is not None:
         new[_new_version(conn, request.model_version, trained.scorer, request.now)] = trained.scorer

@@ -158,6 +158,7 @@ def train(
 
     # The folds and the final training replay the same days, so each is made once.
     instants = folds_before(snapshot.as_of, options.replay_days + n_folds)
+    folds = instants[options.replay_days :]
     calibrated_from = snapshot.as_of - CALIBRATION_DAYS * DAY
     report("forecasting demand", 0.0)
     forecasts = forecast.learn(data, instants[0], snapshot.as_of)
@@ -172,7 +173,6 @@ def train(
         systems[ACTIVE] = lambda _examples, _rng: stored_scorer(active).model
     outcomes: dict[str, Outcome] = {}
     if n_folds:
-        folds = instants[options.replay_days :]
         outcomes = evaluate(data, folds, systems, options, fold_rng, report, replayed)
     examples = replayed.examples.between(instants[n_folds], snapshot.as_of)
     model = to_probabilities(fit_model(examples, options, fit_rng, report), replayed.samples)
@@ -181,9 +181,8 @@ def train(
         positives=examples.n_positives,
         judged=len(outcomes[NEW].users) if outcomes else 0,
         metrics={name: _metrics(outcome, judge_rng) for name, outcome in outcomes.items()},
-        decision=_decide(rule, active, outcomes, instants[options.replay_days :], judge_rng),
-        active_has_seen=active is not None
-        and not _not_seen_by(active, instants[options.replay_days :]).all(),
+        decision=_decide(rule, active, outcomes, folds, judge_rng),
+        active_has_seen=active is not None and bool(_seen_by(active, folds).any()),
     )
 
 
@@ -217,17 +216,17 @@ def _decide(
         return Decision(True, "there was no evaluation to judge by")
     if ACTIVE not in outcomes:
         return Decision(True, "the active model cannot score: it has other features, or is damaged")
-    fair = _not_seen_by(active, folds)[outcomes[NEW].folds]
+    fair = ~_seen_by(active, folds)[outcomes[NEW].folds]
     return decide(outcomes[NEW], outcomes[ACTIVE], fair, rng)
 
 
-def _not_seen_by(active: StoredModel, folds: Floats) -> Bools:
-    """For each fold, whether the active model was trained before it, if it was trained here."""
+def _seen_by(active: StoredModel, folds: Floats) -> Bools:
+    """For each fold, whether the active model may have learned from it."""
     if not learned_here(active):
-        return np.ones(len(folds), np.bool_)
+        return np.zeros(len(folds), np.bool_)
     trained_at = datetime.fromisoformat(active.meta["as_of"]).timestamp()
-    not_seen: Bools = folds >= trained_at
-    return not_seen
+    seen: Bools = folds < trained_at
+    return seen
 
 
 def _metrics(outcome: Outcome, rng: np.random.Generator) -> Metrics:

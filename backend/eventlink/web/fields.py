@@ -15,8 +15,8 @@ from fastapi import Path, Query
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 LARGEST_ID = 2**63 - 1
-_NO_NUL = r"^[^\x00]*$"
-_NOT_BLANK = r"^[^\x00]*[^\x00\s][^\x00]*$"
+NO_NUL = r"^[^\x00]*$"
+NOT_BLANK = r"^[^\x00]*[^\x00\s][^\x00]*$"
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d")
 
 
@@ -59,10 +59,10 @@ Instant = Annotated[
 """With its offset: an instant without one is refused, and one that some offset has not."""
 Name = Annotated[
     str,
-    StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=_NOT_BLANK),
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=NOT_BLANK),
 ]
 """One short line: a title, a city, a person's name."""
-Prose = Annotated[str, StringConstraints(max_length=20_000, pattern=_NO_NUL)]
+Prose = Annotated[str, StringConstraints(max_length=20_000, pattern=NO_NUL)]
 Language = Annotated[
     str, StringConstraints(max_length=35, pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$")
 ]

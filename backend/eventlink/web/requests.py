@@ -141,11 +141,16 @@ async def _organizer(user: CurrentUser) -> Account:
     return user
 
 
-async def _admin(user: CurrentUser) -> Account:
+async def require_admin(user: CurrentUser) -> Account:
+    """Return the account that asks.
+
+    Raises:
+        NotAllowedError: It is no administrator's.
+    """
     if user.role != "admin":
         raise NotAllowedError("only administrators may do this")
     return user
 
 
 Organizer = Annotated[Account, Depends(_organizer)]
-Admin = Annotated[Account, Depends(_admin)]
+Admin = Annotated[Account, Depends(require_admin)]

@@ -21,12 +21,12 @@ from eventlink.services.personalization import (
 from eventlink.services.status import RecommenderStatus, status
 from eventlink.web.errors import answers
 from eventlink.web.fields import Body, Id, IdQuery, Limit
-from eventlink.web.requests import Admin, Now, Transaction, _admin
+from eventlink.web.requests import Admin, Now, Transaction, require_admin
 
 router = APIRouter(
     prefix="/admin",
     tags=["admin"],
-    dependencies=[Depends(_admin)],
+    dependencies=[Depends(require_admin)],
     responses=answers(401, 403, 503),
 )
 

@@ -16,7 +16,7 @@ from eventlink.services import accounts
 from eventlink.services.accounts import SHORTEST_PASSWORD, NewAccount, Session
 from eventlink.services.tokens import Claims
 from eventlink.web.errors import answers
-from eventlink.web.fields import Body, Id, Language, Limit, Name, Offset, absent
+from eventlink.web.fields import NO_NUL, Body, Id, Language, Limit, Name, Offset, absent
 from eventlink.web.requests import Admin, CurrentUser, MaybeClaims, Now, Transaction, Turn
 
 router = APIRouter(tags=["accounts"], responses=answers(503))
@@ -42,9 +42,7 @@ class Registration(Body):
 class Login(Body):
     """An address and its password."""
 
-    email: Annotated[
-        str, Field(max_length=254, pattern=r"^[^\x00]*$", examples=["ana@example.com"])
-    ]
+    email: Annotated[str, Field(max_length=254, pattern=NO_NUL, examples=["ana@example.com"])]
     password: Password = Field(examples=["a long sentence of mine"])
 
 
@@ -159,7 +157,7 @@ def users(
     conn: Transaction,
     q: Annotated[
         str | None,
-        Query(max_length=254, pattern=r"^[^\x00]*$", description="A part of the address or name."),
+        Query(max_length=254, pattern=NO_NUL, description="A part of the address or name."),
     ] = None,
     role: Role | None = None,
     limit: Limit = 50,

@@ -22,6 +22,8 @@ from eventlink.db.events import Organizer as OrganizerPage
 from eventlink.services import events
 from eventlink.web.errors import answers
 from eventlink.web.fields import (
+    NO_NUL,
+    NOT_BLANK,
     Body,
     Count,
     Id,
@@ -41,12 +43,10 @@ router = APIRouter(tags=["events"], responses=answers(503))
 
 TagName = Annotated[
     str,
-    StringConstraints(
-        strip_whitespace=True, min_length=1, max_length=60, pattern=r"^[^\x00]*[^\x00\s][^\x00]*$"
-    ),
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=60, pattern=NOT_BLANK),
 ]
 Tags = Annotated[list[TagName], Field(max_length=20, examples=[["jazz", "open air"]])]
-Text = Annotated[str, Query(max_length=200, pattern=r"^[^\x00]*$")]
+Text = Annotated[str, Query(max_length=200, pattern=NO_NUL)]
 
 
 class Draft(Body):
