@@ -126,6 +126,24 @@ def enqueue_retrain(conn: Connection, payload: dict[str, Any]) -> Enqueued:
             return Enqueued(job_id, created=False)
 
 
+_LEAVE_OUT = text(
+    "INSERT INTO procrastinate_periodic_defers (task_name, periodic_id, defer_timestamp)"
+    " VALUES (:type, :schedule, :at) ON CONFLICT DO NOTHING"
+)
+
+
+def leave_out(conn: Connection, type_: str, schedule: str, at: int) -> None:
+    """Take a scheduled job for queued that is not, because another one is there.
+
+    Args:
+        conn: Inside a transaction.
+        type_: Of the job.
+        schedule: Procrastinate's name of it.
+        at: When the job was due, seconds since 1970-01-01 UTC.
+    """
+    conn.execute(_LEAVE_OUT, {"type": type_, "schedule": schedule, "at": at})
+
+
 def wake_refresh(conn: Connection, due_at: datetime | None) -> None:
     """Make sure that a refresh job starts once ``due_at`` is past; see ``WAKE_REFRESH``.
 

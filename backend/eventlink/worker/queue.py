@@ -25,7 +25,7 @@ from sqlalchemy.exc import DBAPIError
 
 from eventlink.db import attempts
 from eventlink.db.attempts import Attempt
-from eventlink.db.jobs import REFRESH
+from eventlink.db.jobs import REFRESH, leave_out
 from eventlink.db.session import libpq_url, transaction
 from eventlink.errors import DatabaseUnreachableError
 from eventlink.services.jobs import retry_limits
@@ -231,13 +231,20 @@ class FencedManager(JobManager):
         """Queue a scheduled job once, unless one is queued or running; wait out an outage."""
         while True:
             try:
-                return await super().defer_periodic_job(job, periodic_id, defer_timestamp)
-            except UniqueViolation:
-                log.info("already queued or running", job_type=job.task_name)
-                return None
+                return await self._defer_once(job, periodic_id, defer_timestamp)
             except OUTAGES as error:
                 self.note_outage(error)
             await asyncio.sleep(RECONNECT_EVERY)
+
+    async def _defer_once(self, job: Job, periodic_id: str, defer_timestamp: int) -> int | None:
+        try:
+            return await super().defer_periodic_job(job, periodic_id, defer_timestamp)
+        except UniqueViolation:
+            log.info("already queued or running", job_type=job.task_name)
+        # Or the next worker that starts within ten minutes would find it due.
+        due = partial(leave_out, type_=job.task_name, schedule=periodic_id, at=defer_timestamp)
+        await in_transaction(due)
+        return None
 
     def note_outage(self, error: Exception) -> None:
         """Remember that the database was away a moment ago."""

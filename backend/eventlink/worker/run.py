@@ -7,6 +7,7 @@ import asyncio
 import logging
 import os
 import signal
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -147,10 +148,10 @@ def _schedule(app: App, schedules: Schedules) -> None:
         defer = app.periodic(cron=line, periodic_id=name, task_kwargs={"request": request})
         defer(app.tasks[RECOMPUTE])
         try:
-            PeriodicDeferrer(app.periodic_registry).get_next_tick(at=0)
+            PeriodicDeferrer(app.periodic_registry).get_next_tick(at=time.time())
         except ValueError as error:
             raise InvalidOptionError(
-                f"{name} must be a cron line such as '0 3 * * *', not {line!r}"
+                f"{name} must be a cron line with a time to come, such as '0 3 * * *', not {line!r}"
             ) from error
 
 

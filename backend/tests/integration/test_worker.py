@@ -511,12 +511,20 @@ def test_a_schedule_queues_recomputes_without_cron(
     with_worker(scenario, INSTANT, schedules=schedules)
     for (args,) in site.run(ended):
         assert Retrain.from_payload(args["request"]) == Retrain(skip_training=not trains)
+    # What was left out is not queued later either, by a worker that starts.
+    due: LiteralString = "SELECT count(*) FROM procrastinate_periodic_defers WHERE periodic_id = %s"
+    for name, line in (
+        ("RECOMPUTE_SCHEDULE", schedules.recompute),
+        ("RANK_SCHEDULE", schedules.rank),
+    ):
+        assert (site.run(due, name) > [(0,)]) is (line is not None)
 
 
 @pytest.mark.usefixtures("database")
 @pytest.mark.parametrize("name", ["RECOMPUTE_SCHEDULE", "RANK_SCHEDULE"])
-def test_a_schedule_that_is_not_a_cron_line_is_an_error(name: str) -> None:
-    schedules = Schedules(**{name.removesuffix("_SCHEDULE").lower(): "every night"})
+@pytest.mark.parametrize("line", ["every night", "", "0 3 1 1 * 0 2020"])
+def test_a_schedule_that_is_not_a_cron_line_is_an_error(name: str, line: str) -> None:
+    schedules = Schedules(**{name.removesuffix("_SCHEDULE").lower(): line})
     with pytest.raises(InvalidOptionError, match=f"{name} must be a cron line"):
         with_worker(lambda: None, schedules=schedules)
 
