@@ -13,6 +13,7 @@ def database() -> None:
 
     It is kept running until interrupted.
     """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # or the server would be left behind
     with connection(), suppress(KeyboardInterrupt):
         typer.echo(f"export DATABASE_URL='{database_url()}'")
         typer.echo('psql "$DATABASE_URL"', err=True)
