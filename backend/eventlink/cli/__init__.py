@@ -56,12 +56,7 @@ def program(asked: str | None = None) -> typer.Typer:
         add_completion=False,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,  # boxes cut long options off at 80 columns
-        context_settings={
-            "help_option_names": ["-h", "--help"],
-            # A site's own defaults go before those that signatures show, so that cron lines need
-            # not repeat them; a command without such options has no use for them.
-            "default_map": dict.fromkeys(COMMANDS, settings().options_of_lists),
-        },
+        context_settings={"help_option_names": ["-h", "--help"]},
     )
     for name, (module, summary) in COMMANDS.items():
         if asked in {name, None}:

@@ -29,7 +29,7 @@ from eventlink.recsys.options import TrainOptions
 from eventlink.services.jobs import Retrain, enqueue_retrain
 
 DEFAULTS = Retrain()
-OPTIONS = TrainOptions()
+OPTIONS = DEFAULTS.options
 
 
 def enqueue(

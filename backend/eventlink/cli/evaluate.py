@@ -25,8 +25,9 @@ from eventlink.errors import InvalidOptionError
 from eventlink.recsys.baselines import BASELINES, USUAL
 from eventlink.recsys.options import FOLDS, TrainOptions, require_folds, require_trainings
 from eventlink.services.evaluate import evaluate_database
+from eventlink.services.jobs import usual_options
 
-DEFAULTS = TrainOptions()
+DEFAULTS = usual_options()
 MEASURES = ("hit_rate@10", "recall@10", "recall@50", "mrr", "coverage", "event gini")
 
 

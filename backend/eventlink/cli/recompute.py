@@ -21,11 +21,12 @@ from eventlink.cli.rules import (
 )
 from eventlink.errors import InvalidOptionError
 from eventlink.recsys.options import FOLDS, Activate, TrainOptions, require_folds
+from eventlink.services.jobs import usual_options
 from eventlink.services.recompute import Engine, Request, Result
 from eventlink.services.recompute import recompute as run
 from eventlink.services.training import ACTIVE
 
-DEFAULTS = TrainOptions()
+DEFAULTS = usual_options()
 
 
 def recompute(

@@ -54,6 +54,8 @@ LONGEST_BACKOFF = 600.0
 def usual_options(**asked: Any) -> TrainOptions:
     """Return the options of a recompute: what is asked for, else what the site's settings say.
 
+    Commands show them as their defaults, so that no cron line need repeat them.
+
     Args:
         asked: By the names of ``TrainOptions``.
 

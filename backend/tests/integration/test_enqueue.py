@@ -8,7 +8,7 @@ import pytest
 from integration.sites import Site
 
 from eventlink.cli import main
-from eventlink.config import PROJECT_ROOT, settings
+from eventlink.config import PROJECT_ROOT
 from eventlink.errors import InvalidOptionError, MigrationsMissingError
 from eventlink.recsys.options import Activate, TrainOptions
 from eventlink.services.jobs import Retrain
@@ -52,15 +52,16 @@ def test_what_is_not_asked_for_is_as_the_site_has_set_it(
     monkeypatch.setenv("RECOMMENDATIONS_TOP_N", "20")
     monkeypatch.setenv("recommendations_per_organizer", "2")
     monkeypatch.setenv("RECOMMENDATIONS_COLLAPSE_SERIES", "yes")
-    settings.cache_clear()
-    try:
-        assert run("enqueue", "--retrain-ml", "--per-organizer", "3") == 0
-    finally:
-        monkeypatch.undo()
-        settings.cache_clear()
+    command = [sys.executable, str(SCRIPT), "--retrain-ml", "--per-organizer", "3"]
+    subprocess.run(command, check=True)
     (payload,) = payloads(site)
     of_site = TrainOptions(top_n=20, per_organizer=3, collapse_series=True)
     assert Retrain.from_payload(payload).options == of_site
+    for name in ("recompute", "enqueue", "evaluate"):
+        words = [sys.executable, "-c", "from eventlink.cli import main; main()", name, "--help"]
+        told = subprocess.run(words, check=True, capture_output=True, text=True).stdout
+        assert "default: 2]" in told.partition("--per-organizer")[2].partition("--collapse")[0]
+        assert "[default: collapse-series]" in " ".join(told.split())
 
 
 @pytest.mark.parametrize(
