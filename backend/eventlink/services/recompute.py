@@ -380,8 +380,8 @@ def _to_store(
     meta = {
         "options": request.options.to_json(),
         "as_of": request.as_of.isoformat(),
-        "trained_at": request.now.isoformat(),
-        "folds": request.folds,
+        # The prior that ranks a site where nothing was trained yet has no such date.
+        **({"trained_at": request.now.isoformat(), "folds": request.folds} if found else {}),
         "counts": {
             "users": known.n_users,
             "events": int(np.isfinite(known.events.start).sum()),

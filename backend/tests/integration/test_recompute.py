@@ -254,6 +254,9 @@ def test_without_a_model_prior_weights_rank_and_are_stored(database: str) -> Non
     result = rank_at()
     active = site.run("SELECT model_version FROM recommender_models WHERE is_active")
     assert (result.model, active) == ("prior", [(result.model_version,)])
+    ((meta,),) = site.run("SELECT meta FROM recommender_models")
+    assert "trained_at" not in meta
+    assert "as_of" in meta
 
 
 def test_one_user_is_rewritten_over_the_others_until_the_next_night(city: Site) -> None:
