@@ -127,7 +127,7 @@ class Settings(BaseSettings):
     )
     rank_schedule: str | None = Field(
         default=None,
-        description="When it queues one that trains nothing and only ranks: a cron line in UTC.",
+        description="When the worker queues a recompute without training: a cron line in UTC.",
     )
     metrics_token: str = Field(
         default="",
