@@ -164,9 +164,12 @@ def _overview(cities: dict[str, tuple[Told, Told]]) -> str:
 
 
 def _extent(told: Told) -> str:
+    trainings = told["systems"]["model"]["ndcg@10 by training"]
     return (
         f"{told['pairs']:,} (user, day) pairs of {told['users']:,} users with truth on the days"
-        f" {told['first_fold'][:10]} to {told['last_fold'][:10]}, follows included."
+        f" {told['first_fold'][:10]} to {told['last_fold'][:10]}, follows included. Numbers are the"
+        f" mean of {len(trainings)} trainings; the default's have"
+        f" {', '.join(map(_number, trainings))}."
     )
 
 
