@@ -478,16 +478,16 @@ def test_a_retrain_is_as_the_site_has_set_it_unless_asked_otherwise(
     client: TestClient, headers: dict[str, str], site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = "/api/admin/personalization/retrain"
-    monkeypatch.setenv("RECOMMENDATIONS_TOP_N", "30")
-    settings.cache_clear()
-    for order, top_n in (({}, 30), ({"top_n": None}, 30), ({"top_n": 20}, 20)):
-        job = client.post(path, headers=headers, json=order).json()["job_id"]
-        options = site.run(
-            "SELECT args -> 'request' -> 'options' FROM procrastinate_jobs WHERE id = %s", job
-        )[0][0]
-        assert options["top_n"] == top_n
-        site.run("DELETE FROM procrastinate_jobs")
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setenv("RECOMMENDATIONS_TOP_N", "30")
+        settings.cache_clear()
+        for order, top_n in (({}, 30), ({"top_n": None}, 30), ({"top_n": 20}, 20)):
+            job = client.post(path, headers=headers, json=order).json()["job_id"]
+            options = site.run(
+                "SELECT args -> 'request' -> 'options' FROM procrastinate_jobs WHERE id = %s", job
+            )[0][0]
+            assert options["top_n"] == top_n
+            site.run("DELETE FROM procrastinate_jobs")
     settings.cache_clear()
 
 

@@ -115,15 +115,13 @@ def test_what_a_payload_leaves_out_is_as_the_site_has_set_it(
         "explore_slots": 1,
         "seat_strength": 0.5,
     }
-    for name, value in of_site.items():
-        monkeypatch.setenv(f"RECOMMENDATIONS_{name.upper()}", str(value))
-    settings.cache_clear()
-    try:
+    with monkeypatch.context() as patch:
+        for name, value in of_site.items():
+            patch.setenv(f"RECOMMENDATIONS_{name.upper()}", str(value))
+        settings.cache_clear()
         assert Retrain.from_payload({}).options == TrainOptions(**of_site)
         asked = Retrain.from_payload({"options": {"top_n": 9}, "skip_training": True})
-    finally:
-        monkeypatch.undo()
-        settings.cache_clear()
+    settings.cache_clear()
     assert asked.options == TrainOptions(**of_site | {"top_n": 9})
 
 

@@ -534,8 +534,10 @@ def test_every_request_is_answered_from_one_generation_while_others_are_publishe
         finally:
             stop.set()
     seen = asking[0].result() | asking[1].result()
-    assert seen <= {(f"v{number}", tuple(lists[number % 2])) for number in range(13)}
-    assert len(seen) > 3
+    # The heuristic answers a request that finds the lists locked for longer than it waits.
+    stored = {one for one in seen if one[0] is not None}
+    assert stored <= {(f"v{number}", tuple(lists[number % 2])) for number in range(13)}
+    assert len(stored) > 3
 
 
 def _others(database: str) -> str:

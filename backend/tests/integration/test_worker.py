@@ -123,13 +123,16 @@ def with_worker(
     training: tuple[str, ...] = COMMAND,
     refresher: Callable[[threading.Event], RefreshesDue] = lambda _: Drain(),
     schedules: Schedules = NEVER,
+    before_the_end: Callable[[], object] = lambda: None,
 ) -> None:
-    """Run a scenario in a thread beside a worker in this process, which SIGTERM then stops."""
+    """Run a scenario in a thread beside a worker in this process, which SIGTERM then stops.
+
+    The thread that refreshes ends with it: it must not hold a database that is dropped.
+    """
+    refresh = Refresh(refresher)
 
     async def both() -> None:
-        worker = asyncio.create_task(
-            run(Refresh(refresher), Recompute(training), TIMING, schedules)
-        )
+        worker = asyncio.create_task(run(refresh, Recompute(training), TIMING, schedules))
         playing: Awaitable[None] = asyncio.to_thread(scenario)
         played = asyncio.ensure_future(playing)
         await asyncio.wait([worker, played], return_when=asyncio.FIRST_COMPLETED)
@@ -137,7 +140,11 @@ def with_worker(
             os.kill(os.getpid(), signal.SIGTERM)
         await asyncio.gather(worker, played)
 
-    asyncio.run(both())
+    try:
+        asyncio.run(both())
+    finally:
+        before_the_end()
+        refresh._thread.shutdown()
 
 
 # Killed and frozen ---------------------------------------------------------------------------
@@ -460,11 +467,15 @@ def test_a_worker_stops_while_somebody_waits_for_what_takes_long_to_load(
         assert eventually(lambda: town.run(statuses) == [("doing",)])
 
     statuses: LiteralString = "SELECT status::text FROM procrastinate_jobs"
-    begun = time.monotonic()
-    with_worker(scenario, refresher=Refresher)
-    assert time.monotonic() - begun < STOP_WITHIN
+    begun, ended = time.monotonic(), []
+
+    def let_go() -> None:
+        ended.append(time.monotonic())
+        stopped.set()
+
+    with_worker(scenario, refresher=Refresher, before_the_end=let_go)
+    assert ended[0] - begun < STOP_WITHIN
     assert town.run(statuses) == [("todo",)]
-    stopped.set()
 
 
 def test_a_marked_user_is_ranked_anew_within_a_second(town: Site) -> None:
