@@ -25,10 +25,15 @@ from eventlink.db.status import (
 from eventlink.errors import MigrationsMissingError
 from eventlink.services.jobs import QueueStatus, queue_status
 
-HIDDEN_SETTINGS = frozenset(
-    {"database_url", "secret_key", "metrics_token", "eventlink_data_dir", "log_format"}
+SHOWN_SETTINGS = (
+    "environment",
+    "task_queue_",
+    "recommendations_",
+    "recompute_",
+    "rank_",
+    "worker_",
 )
-"""Addresses and secrets, and what says nothing of serving."""
+"""Beginnings of their names. The others are addresses and secrets, or say nothing of serving."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +116,7 @@ def _shown(values: Settings) -> dict[str, Any]:
     return {
         name: value
         for name, value in values.model_dump(mode="json").items()
-        if name not in HIDDEN_SETTINGS
+        if name.startswith(SHOWN_SETTINGS)
     }
 
 
