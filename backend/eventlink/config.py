@@ -1,4 +1,4 @@
-"""Settings: what a machine decides, read from the environment once.
+"""Settings: what a machine or a site decides, read from the environment once.
 
 What does not live here: options of the mathematics (``recsys.options``), but for those that say
 what a site's lists are to be like, and anything that knows a table.
