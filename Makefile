@@ -38,9 +38,10 @@ check: setup ## Lint, type-check, check the floors, and hold tables against migr
 	env -u DATABASE_URL EVENTLINK_DATA_DIR=.eventlink/check $(BIN)/alembic check
 
 test: setup ## Run all tests, on the embedded PostgreSQL and on the system's where there is one
-	$(BIN)/pytest -n auto backend/tests
+	$(BIN)/pytest -n auto --dist worksteal backend/tests
 ifneq ($(SYSTEM_POSTGRES),)
-	$(BIN)/pytest -n auto -m "not quality" --postgres-bin $(SYSTEM_POSTGRES) --platform-columns backend/tests/integration
+	$(BIN)/pytest -n auto --dist worksteal -m "not once" --postgres-bin $(SYSTEM_POSTGRES) \
+		--platform-columns backend/tests/integration
 endif
 
 demo: setup ## Simulate a city on the embedded PostgreSQL, train, publish, show

@@ -61,14 +61,18 @@ def city_template(server: str, migrated: str) -> str:
 
 
 @pytest.fixture
-def city(server: str, database: str, city_template: str) -> Site:
-    """A simulated city, in the place of the test's empty database."""
-    name = psycopg.conninfo.conninfo_to_dict(database)["dbname"]
-    with psycopg.connect(server, autocommit=True) as conn:
-        for command in ("DROP DATABASE {0}", "CREATE DATABASE {0} TEMPLATE {1}"):
-            conn.execute(
-                sql.SQL(command).format(sql.Identifier(name), sql.Identifier(city_template))
-            )
+def template(request: pytest.FixtureRequest, migrated: str) -> str:
+    """The name of the database to copy: the one with a city where the test asks for ``city``."""
+    if "city_template" in request.fixturenames:
+        name: str = request.getfixturevalue("city_template")
+        return name
+    return migrated
+
+
+@pytest.fixture
+def city(city_template: str, database: str) -> Site:
+    """A simulated city in the test's database."""
+    del city_template  # for ``template`` to see
     return Site(database)
 
 

@@ -63,7 +63,8 @@ class Site:
             "status": "published",
         }
         self.add("events", usual | columns)
-        self.add("event_tags", *({"event_id": event_id, "tag_id": tag} for tag in tags))
+        if tags:
+            self.add("event_tags", *({"event_id": event_id, "tag_id": tag} for tag in tags))
 
     def registration(self, user_id: int, event_id: int, **columns: Any) -> None:
         usual = {"user_id": user_id, "event_id": event_id, "registered_at": NOON - DAY}

@@ -23,6 +23,7 @@ from eventlink.db.recommendations import clean_up
 from eventlink.services import cluster
 
 pytest.importorskip("ray")
+pytestmark = pytest.mark.once
 linux = pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="looks for processes")
 
 DRAWING = {"explore_slots": 2}

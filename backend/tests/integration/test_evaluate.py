@@ -12,6 +12,8 @@ from eventlink.recsys.models import ConditionalLogit
 from eventlink.recsys.options import TrainOptions
 from eventlink.services.evaluate import evaluate_database
 
+pytestmark = pytest.mark.once
+
 QUICK = ("evaluate", "--as-of", NOON.isoformat(), "--folds", "2")
 
 

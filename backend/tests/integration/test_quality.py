@@ -14,7 +14,7 @@ from eventlink.services.evaluate import evaluate_database
 LEAST = {"meetup-chicago": (0.039, 0.150), "meetup-dc": (0.036, 0.115)}
 
 
-@pytest.mark.quality
+@pytest.mark.once
 @pytest.mark.usefixtures("database")
 @pytest.mark.parametrize("city", LEAST)
 def test_the_model_is_clearly_above_popularity(city: str, datasets: Path) -> None:
