@@ -10,6 +10,7 @@ unknown", ``inf`` is "not yet". An index is an int32; ``-1`` is "none". A missin
 
 from dataclasses import dataclass, fields, replace
 from enum import IntEnum
+from functools import cached_property
 from typing import Self, TypeVar
 
 import numpy as np
@@ -131,6 +132,16 @@ class Registrations(Table):
     attended: npt.NDArray[np.int8]
     """1 came, 0 did not, -1 not known."""
 
+    @cached_property
+    def again(self) -> Floats:
+        """When the user registered for the event once more, ``inf`` if never; shape (n,)."""
+        pair = self.user.astype(np.int64) << 32 | self.event
+        order = np.argsort(pair, kind="stable")  # of one pair in the order of their dates
+        repeated = np.flatnonzero(np.diff(pair[order]) == 0)
+        again = np.full(len(self), np.inf)
+        again[order[repeated]] = self.at[order[repeated + 1]]
+        return again
+
 
 @dataclass(frozen=True)
 class Favorites(Table):
@@ -222,11 +233,14 @@ class Dataset:
     def acts_before(self, as_of: float) -> "Dataset":
         """Return the Dataset without what users did at an instant or after, or to later events.
 
+        Of a user's registrations for an event only the latest remains. Whoever registers and takes
+        it back a hundred times is one person who wants to come, and must not look like a crowd.
+
         Args:
             as_of: Seconds since 1970-01-01 UTC.
         """
         known = self.events.created < as_of
-        registrations = _of_known(_earlier(self.registrations, as_of), known)
+        registrations = _of_known(_latest(self.registrations, as_of), known)
         over = self.events.start[registrations.event] < as_of
         return replace(
             self,
@@ -252,6 +266,13 @@ T = TypeVar("T", UserTags, UserOrganizers, Registrations, Favorites, Interaction
 
 def _earlier(table: T, as_of: float) -> T:
     return table.rows(slice(0, int(np.searchsorted(table.at, as_of, side="left"))))
+
+
+def _latest(log: Registrations, as_of: float) -> Registrations:
+    """Drop rows of the instant or later, and those that a later one of them repeats."""
+    earlier = _earlier(log, as_of)
+    latest = log.again[: len(earlier)] >= as_of
+    return earlier if latest.all() else earlier.rows(latest)
 
 
 def _of_known(table: OfEvent, known: Bools) -> OfEvent:

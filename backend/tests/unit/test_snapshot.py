@@ -115,6 +115,17 @@ def test_a_registration_taken_back_stood_until_then() -> None:
     assert later.refusals.toarray()[0].tolist() == [0, 1, 0, 0, 0]
 
 
+def test_of_repeated_registrations_only_the_latest_is_known() -> None:
+    log = registrations(ints(0, 1, 0, 0), ints(1, 1, 1, 1), days(-5, -4, -3, 1))
+    log = replace(log, until=days(-4.5, NEVER, -2, NEVER))
+    data = site(registrations=log)
+    assert log.again.tolist() == [*days(-3), NEVER, *days(1), NEVER]
+    known = [Snapshot(data, NOW + after * DAY).data.registrations for after in (-3.5, -3, 0, 2)]
+    assert [kept.user.tolist() for kept in known] == [[0, 1], [0, 1], [1, 0], [1, 0]]
+    assert known[2].until.tolist() == [NEVER, *days(-2)]
+    assert known[2].at.tolist() == days(-4, -3).tolist()
+
+
 def test_a_no_answer_and_the_registration_it_took_back_are_one_refusal() -> None:
     log = registrations(ints(0), ints(1), days(-3), days(-1))
     said = acts((0, 1, Act.UNREGISTER, -1, -1))

@@ -18,6 +18,7 @@ from eventlink.recsys.features import demand, organizers, timing
 from eventlink.recsys.features.about import About
 from eventlink.recsys.features.demand import Demand
 from eventlink.recsys.matrices import Dense, count
+from eventlink.recsys.outcomes import outcomes
 from eventlink.recsys.parallel import in_processes
 from eventlink.recsys.snapshot import Snapshot
 
@@ -143,10 +144,8 @@ class Day:
     def of(cls, data: Dataset, at: float) -> "Day":
         """Look at the day that begins at an instant."""
         s = Snapshot(data, at)
-        d, log = Demand(s), data.registrations
-        rows = log.rows(slice(*np.searchsorted(log.at, [at, at + DAY]).tolist()))
-        column = s.column_of[rows.event]
-        new = ~s.registrants[rows.user]
+        d, came = Demand(s), outcomes(data, s, at + DAY)
+        column, new = came.column, ~s.registrants[came.user]
         return cls(
             _inputs(s, columns(s, d)),
             (count(column, s.n_columns), count(column[new], s.n_columns)),
