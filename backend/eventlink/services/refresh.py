@@ -91,12 +91,12 @@ class Refresher:
                 return 0
             if self._loading is not None:
                 wait([self._loading], STOP_LOOK_EVERY)
-        waited = timedelta(seconds=monotonic() - begun)
-        if waited > CLOCKS_DIFFER / 2:  # what is a little later than now is seen anyway
-            now += waited
         with pipelined() as conn:
             commit_soon(conn)
             due = claim_due(conn, BATCH)
+        # Of two rankings of a user the later stays. Another worker may have made one since, and
+        # what this claim saw has to be dated after it.
+        now += timedelta(seconds=monotonic() - begun)
         claims = [claim for claim in due if claim.attempts == 1]
         failed = [claim for claim in due if claim.attempts > 1]
         alone = failed if not claims or _succeeds(warm, claims, now) else [*failed, *claims]

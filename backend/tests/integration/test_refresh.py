@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
+from time import monotonic
 from typing import Any, cast
 
 import pytest
@@ -39,10 +40,19 @@ def mark(*user_ids: int, min_interval: float = 0) -> None:
             mark_for_refresh(conn, user_id, min_interval)
 
 
-def drain(refresher: Refresher, now: Any = LATER) -> int:
+@pytest.fixture
+def clock() -> Callable[[], datetime]:
+    """A function that tells the time: ``LATER`` when the test begins."""
+    begun = monotonic()
+    return lambda: LATER + timedelta(seconds=monotonic() - begun)
+
+
+def drain(refresher: Refresher, now: datetime | Callable[[], datetime] = LATER) -> int:
     """Refresh until nobody is due and nothing is being loaded."""
     count = 0
-    while (done := refresher.refresh_due(now)) or refresher._loading is not None:
+    while (
+        done := refresher.refresh_due(now() if callable(now) else now)
+    ) or refresher._loading is not None:
         count += done
     return count
 
@@ -76,17 +86,17 @@ def test_who_did_nothing_new_keeps_the_ranking_of_the_recompute(city: Site, mode
     assert city.run(columns)[0][1] > 1
 
 
-def test_what_was_done_a_second_ago_counts(small: Site) -> None:
+def test_what_was_done_a_second_ago_counts(small: Site, clock: Callable[[], datetime]) -> None:
     refresher = Refresher()
     mark(2)
-    drain(refresher)
+    drain(refresher, clock)
     before = small.rankings()[2]
     small.add(
         "event_interactions",
         {"user_id": 2, "event_id": 101, "interaction_type": "click", "occurred_at": LATER - SECOND},
     )
     mark(2)
-    assert drain(refresher) == 1
+    assert drain(refresher, clock) == 1
     assert dict(small.rankings()[2]) != dict(before)
 
 
@@ -202,13 +212,40 @@ def test_whoever_marks_does_not_wait_for_a_ranking(
     assert 299 < wait[0][0] < 301
 
 
-def test_nothing_is_lost_while_marks_and_refreshes_race(city: Site) -> None:
+def test_a_worker_that_waited_for_its_load_ranks_after_one_that_did_not(
+    small: Site, monkeypatch: pytest.MonkeyPatch, clock: Callable[[], datetime]
+) -> None:
+    quick, asked, loaded, load = Refresher(), threading.Event(), threading.Event(), refresh.load
+    drain(quick, clock)
+
+    def slow(now: datetime) -> Warm:
+        asked.set()
+        assert loaded.wait(30)
+        return load(now)
+
+    monkeypatch.setattr(refresh, "load", slow)
+    waiting = threading.Thread(target=lambda: Refresher().refresh_due(clock()))
+    waiting.start()
+    assert asked.wait(30)
+    mark(1)
+    assert drain(quick, clock) == 1
+    small.registration(1, 101, registered_at=clock())
+    mark(1)
+    loaded.set()
+    waiting.join()
+    assert due(small) == []
+    assert small.events_of(1) == [100]
+
+
+def test_nothing_is_lost_while_marks_and_refreshes_race(
+    city: Site, clock: Callable[[], datetime]
+) -> None:
     rank_at()
     users = sorted(city.rankings())[:20]
     taken = {user: city.events_of(user)[:8] for user in users}
     refreshers = [Refresher(), Refresher()]
     for refresher in refreshers:
-        drain(refresher)
+        drain(refresher, clock)
     over = threading.Event()
 
     def act(turn: int) -> None:
@@ -224,8 +261,8 @@ def test_nothing_is_lost_while_marks_and_refreshes_race(city: Site) -> None:
 
     def work(refresher: Refresher) -> None:
         while not over.is_set():
-            drain(refresher)
-        drain(refresher)
+            drain(refresher, clock)
+        drain(refresher, clock)
 
     workers = [threading.Thread(target=work, args=(refresher,)) for refresher in refreshers]
     actors = [threading.Thread(target=act, args=(turn,)) for turn in range(2)]
