@@ -39,6 +39,21 @@ RETURNING due_at
 """
 """For psycopg, with the parameters ``user_id`` and ``min_interval`` (seconds); gives ``due_at``."""
 
+# Who acted while the new model ranked has a later ranking by the old one, which goes on serving.
+MARK_OVERTAKEN = text(
+    """
+    INSERT INTO recommendation_refreshes AS held (user_id, sequence, due_at)
+    SELECT later.user_id, 1, now()
+      FROM recommendation_serving
+      JOIN recommendation_generations AS made USING (generation)
+      JOIN recommendation_overlay AS later
+        ON later.generated_at >= made.generated_at AND later.model_version <> made.model_version
+     ORDER BY later.user_id
+        ON CONFLICT (user_id) DO UPDATE
+       SET sequence = held.sequence + 1, due_at = least(held.due_at, now())
+    """
+)
+
 DUE = """
     SELECT user_id FROM recommendation_refreshes
      WHERE due_at <= now() AND coalesce(claimed_until <= now(), true) AND attempts {attempts}
@@ -156,6 +171,17 @@ def mark_for_refresh(conn: Connection, user_id: int, min_interval: float) -> dat
     asked = {"user_id": user_id, "min_interval": min_interval}
     due_at: datetime = conn.exec_driver_sql(MARK, asked).scalar_one()
     return due_at
+
+
+def mark_overtaken(conn: Connection) -> None:
+    """Mark everybody who has a ranking that is later than the generation, but by another model.
+
+    New events enter only what the active model has ranked.
+
+    Args:
+        conn: Inside the transaction that makes the generation serve.
+    """
+    conn.execute(MARK_OVERTAKEN)
 
 
 def claim_due(conn: Connection, size: int) -> list[Claim]:

@@ -34,6 +34,7 @@ from eventlink.db.recommendations import (
     recompute_lock,
     serve_generation,
 )
+from eventlink.db.refreshes import mark_overtaken
 from eventlink.db.serving import Serving, generation_meta, require_unchanged, serving
 from eventlink.db.session import connection, require_migrations
 from eventlink.errors import InvalidOptionError, NoEventsError, NoUsersError, UnknownUserError
@@ -338,6 +339,7 @@ def _rank_and_publish(
         fence(conn)
         if generation is not None:
             serve_generation(conn, generation)
+            mark_overtaken(conn)
         else:
             for part in _lists(to_rank, ranked, report):
                 store_refreshed(conn, version, request.now, part)

@@ -189,7 +189,8 @@ def _entering(warm: Warm, before: Warm | None, now: datetime) -> list[Lists]:
         known = before.keys.events[before.ranker.snapshot.columns]
         new = ~np.isin(keys.events[crowd.columns], known)
     # Entered events go with the rankings of a generation, and with the refreshed ones of a model.
-    if made_at is not None and (before is None or before.state.served != warm.state.served):
+    unseen = before is None or before.ranker is None or before.state.served != warm.state.served
+    if made_at is not None and unseen:
         new |= crowd.data.events.created[crowd.columns] >= made_at.timestamp()
     columns = np.flatnonzero(new & crowd.eligible_at(now.timestamp())).astype(np.int32)
     if not len(columns):

@@ -18,7 +18,7 @@ from eventlink.db.refreshes import LEASE_SECONDS, MOST_ATTEMPTS, claim_due, mark
 from eventlink.db.session import transaction
 from eventlink.errors import DatabaseUnreachableError, PublishRefusedError
 from eventlink.recsys.options import Activate
-from eventlink.services import refresh, warm
+from eventlink.services import recompute, refresh, warm
 from eventlink.services.models import activate
 from eventlink.services.refresh import Refresher
 from eventlink.services.warm import Warm, renew
@@ -444,6 +444,43 @@ def test_a_new_event_reaches_those_whom_nobody_marked(small: Site) -> None:
     drain(refresher)
     assert refreshed(small) == []
     small.event(102, tags=(1,), owner_id=10, created_at=NOON)
+
+    def reached() -> bool:
+        drain(refresher)
+        return all(102 in small.events_of(user) for user in (1, 2, 3))
+
+    assert eventually(reached)
+
+
+def test_the_first_event_of_an_empty_catalogue_reaches_everybody(small: Site) -> None:
+    small.run("UPDATE events SET status = 'cancelled', updated_at = %s", NOON)
+    refresher = Refresher()
+    drain(refresher)
+    small.event(102, tags=(1,), owner_id=10, created_at=NOON + SECOND)
+
+    def reached() -> bool:
+        drain(refresher)
+        return all(102 in small.events_of(user) for user in (1, 2, 3))
+
+    assert eventually(reached)
+
+
+def test_a_new_event_reaches_those_who_acted_while_a_new_model_ranked(
+    small: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refresher, build = Refresher(), recompute._build
+    drain(refresher)
+
+    def build_meanwhile(*args: Any) -> Any:
+        mark(1)
+        drain(refresher)
+        return build(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(recompute, "_build", build_meanwhile)
+        recompute_at(NOON + SECOND, activate=Activate.ALWAYS)
+    assert refreshed(small) == [1]
+    small.event(102, tags=(1,), owner_id=10, created_at=NOON + 2 * SECOND)
 
     def reached() -> bool:
         drain(refresher)
