@@ -241,7 +241,7 @@ class FencedManager(JobManager):
             return await super().defer_periodic_job(job, periodic_id, defer_timestamp)
         except UniqueViolation:
             log.info("already queued or running", job_type=job.task_name)
-        # Or the next worker that starts within ten minutes would find it due.
+        # Or the next worker that starts would find it due, hours later.
         due = partial(leave_out, type_=job.task_name, schedule=periodic_id, at=defer_timestamp)
         await in_transaction(due)
         return None

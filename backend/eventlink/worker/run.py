@@ -31,6 +31,7 @@ from eventlink.worker.timing import (
     CANCEL_EVERY,
     FETCH_EVERY,
     HAND_BACK_WITHIN,
+    MISSED_WITHIN,
     PRUNE_EVERY,
     STOP_WITHIN,
     SWEEP_EVERY,
@@ -76,7 +77,7 @@ async def run(
     """
     _log_warnings_of_libraries()
     manager = FencedManager(connector(), timing)
-    app = App(connector=manager.connector)
+    app = App(connector=manager.connector, periodic_defaults={"max_delay": MISSED_WITHIN})
     app.job_manager = manager
     register(app, recompute, refresh)
     _schedule(app, schedules)

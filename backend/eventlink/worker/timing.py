@@ -20,6 +20,9 @@ LOAD_LOOK_EVERY = 0.05
 """Seconds between looks whether what is loaded beside the refreshes is there."""
 PRUNE_EVERY = 3600.0
 """Seconds between deletions of jobs that ended long ago."""
+MISSED_WITHIN = 6 * 3600.0
+"""Seconds until which a scheduled job that no worker was there to queue is made up for: rankings
+of a morning are better than none until the next night."""
 PROGRESS_EVERY = 0.5
 """Seconds between two reports of a training in the same phase."""
 

@@ -538,6 +538,19 @@ def test_of_two_that_are_due_at_once_the_one_that_trains_is_queued(site: Site) -
     assert not args["request"]["skip_training"]
 
 
+@pytest.mark.parametrize(("hours", "is_queued"), [(3, True), (9, False)])
+def test_what_was_due_while_no_worker_ran_is_queued_within_hours(
+    site: Site, hours: int, *, is_queued: bool
+) -> None:
+    due = datetime.now(UTC) - timedelta(hours=hours)
+    queued: LiteralString = "SELECT count(*) FROM procrastinate_jobs"
+
+    def scenario() -> None:
+        assert eventually(lambda: site.run(queued) == [(1,)], 10 if is_queued else 2) == is_queued
+
+    with_worker(scenario, INSTANT, schedules=Schedules(f"{due.minute} {due.hour} * * *"))
+
+
 @pytest.mark.usefixtures("database")
 @pytest.mark.parametrize("name", ["RECOMPUTE_SCHEDULE", "RANK_SCHEDULE"])
 @pytest.mark.parametrize("line", ["every night", "", "0 3 1 1 * 0 2020"])
