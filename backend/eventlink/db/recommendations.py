@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 from sqlalchemy import Connection, delete, func, insert, select, text
-from sqlalchemy.dialects import postgresql
 
 from eventlink.db.binary_copy import HEADER, TRAILER, encode_lists
 from eventlink.db.keys import Ids, Keys
@@ -257,6 +256,26 @@ def _check_and_attach(conn: Connection, generation: int) -> int:
     return count
 
 
+# A model may rank many times before it is found to do harm: what a rollback goes back to are the
+# last rankings of another model, and the last ones where there are none.
+SERVE = text(
+    """
+    INSERT INTO recommendation_serving AS was (only_row, generation) VALUES (true, :generation)
+        ON CONFLICT (only_row) DO UPDATE
+       SET generation = excluded.generation,
+           previous_generation = (
+               SELECT CASE WHEN new.model_version = made.model_version
+                            AND before.model_version <> made.model_version
+                           THEN before.generation ELSE made.generation END
+                 FROM recommendation_generations AS made
+                 JOIN recommendation_generations AS new ON new.generation = excluded.generation
+                 LEFT JOIN recommendation_generations AS before
+                        ON before.generation = was.previous_generation
+                WHERE made.generation = was.generation)
+    """
+)
+
+
 def serve_generation(conn: Connection, generation: int) -> None:
     """Point readers at a generation.
 
@@ -264,16 +283,7 @@ def serve_generation(conn: Connection, generation: int) -> None:
         conn: Inside a transaction, which the caller commits: model and rankings change together.
         generation: Made by ``build_generation``.
     """
-    pointer = postgresql.insert(RecommendationServing).values(only_row=True, generation=generation)
-    conn.execute(
-        pointer.on_conflict_do_update(
-            index_elements=["only_row"],
-            set_={
-                "generation": pointer.excluded.generation,
-                "previous_generation": RecommendationServing.generation,
-            },
-        )
-    )
+    conn.execute(SERVE, {"generation": generation})
 
 
 def clean_up() -> None:

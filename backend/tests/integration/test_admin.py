@@ -250,6 +250,17 @@ def test_rolling_back_twice_changes_nothing(site: Site) -> None:
     assert site.events_of(1) == [101]
 
 
+def test_however_often_a_model_ranked_what_another_one_ranked_comes_back(site: Site) -> None:
+    first = publish("good", [100, 101], NOON)
+    publish("bad", [101, 100], NOON + HOUR)
+    for hours in (2, 3):
+        rank_at(NOON + hours * HOUR)
+    found = take_back()
+    assert (found.model_version, found.rankings_made_by) == ("good", "good")
+    assert site.serving()[0] == first
+    assert site.events_of(1) == [100, 101]
+
+
 def test_there_must_be_something_to_go_back_to(site: Site) -> None:
     with pytest.raises(ConflictError, match="no earlier rankings"):
         take_back()
