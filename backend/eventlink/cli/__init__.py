@@ -11,6 +11,7 @@ import typer
 from pydantic import ValidationError
 
 from eventlink.config import requirement, settings
+from eventlink.db.refusals import refusal
 from eventlink.errors import EventLinkError
 from eventlink.logs import configure_logs
 
@@ -94,6 +95,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail(str(error), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         status = INTERRUPTED
+    except Exception as error:
+        refused = refusal(error)
+        if refused is None:
+            raise
+        _fail(str(refused), refused.exit_code)
     if status == INTERRUPTED:  # typer makes this of Ctrl-C, and says nothing
         _fail("interrupted; nothing half-written", INTERRUPTED)
     sys.exit(status if isinstance(status, int) else 0)

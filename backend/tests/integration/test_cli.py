@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from integration.sites import DAY, NOON, Site, a_small_site, rank_at
@@ -232,6 +233,31 @@ def test_migrations_of_a_newer_version_are_told(
     for command in ("migrate", "recompute"):
         assert run(command) == errors.MigrationsMissingError.exit_code
         assert "0999_from_the_future" in complaint(capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("words", ["recompute", "import {folder}", "export {folder}/out"])
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        ("DROP TABLE registrations CASCADE", 'relation "registrations" does not exist'),
+        ("ALTER TABLE events DROP COLUMN category", 'column "category" does not exist'),
+    ],
+)
+def test_a_table_or_column_that_was_dropped_is_named(
+    database: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    words: str,
+    spoil: str,
+    says: str,
+) -> None:
+    a_small_site(database).run(spoil)
+    (tmp_path / "events.csv").write_text("id,start_time\n77,2026-03-01T18:00:00Z\n")
+    code = run(*words.format(folder=tmp_path).split())
+    assert code == errors.MigrationsMissingError.exit_code
+    line = complaint(capsys.readouterr().err)
+    assert "tables are not those of this version" in line
+    assert says in line
 
 
 def test_a_second_recompute_gets_one_line(

@@ -1,0 +1,35 @@
+"""What the server refuses and a person can mend, as errors of ours: told apart by SQLSTATE.
+
+What does not live here: a server that does not answer or breaks off (``db.session``,
+``db.dataset``).
+"""
+
+from eventlink.errors import EventLinkError, MigrationsMissingError
+
+ABSENT = {"42P01", "42703"}
+"""SQLSTATE of an undefined table and column."""
+
+
+def refusal(error: Exception) -> EventLinkError | None:
+    """Return what an error of SQLAlchemy, psycopg or ADBC means, or None if it is another one.
+
+    Args:
+        error: Whatever a command ended with.
+    """
+    cause = getattr(error, "orig", error)  # SQLAlchemy wraps the driver's
+    state = getattr(cause, "sqlstate", None)
+    if state in ABSENT:
+        return MigrationsMissingError(
+            f"the database's tables are not those of this version: {_said(cause)}; run eventlink"
+            " migrate or, if it finds nothing to do, bring back what was dropped from a backup"
+        )
+    return None
+
+
+def _said(cause: object) -> str:
+    """Return the server's own sentence, without the statement that it is about."""
+    details = getattr(cause, "details", None)
+    if details is not None:  # ADBC's
+        return str(dict(details).get(b"PG_DIAG_MESSAGE_PRIMARY", b"").decode())
+    diagnosis = getattr(cause, "diag", None)
+    return str(getattr(diagnosis, "message_primary", None) or cause)
