@@ -7,7 +7,7 @@ What does not live here: the format (``format``), its files (``sources``), SQL
 import gzip
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -176,7 +176,6 @@ def export_folder(
         raise BadFileError(f"{folder} has {names} already; name another folder, or add --force")
     written: dict[Path, Exported] = {}
     with _writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
         # In the same folder, for only then is a move the matter of an instant.
         with TemporaryDirectory(dir=folder, prefix=".export-") as temporary:
             for table in FORMAT:
@@ -194,10 +193,19 @@ def export_folder(
 
 @contextmanager
 def _writing(folder: Path) -> Iterator[None]:
+    """Have a folder to write to; where there was none, leave none if the block raises."""
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         yield
-    except OSError as error:
-        raise BadFileError(f"{folder} cannot be written: {error.strerror or error}") from error
+    except BaseException as error:
+        for path in made:
+            with suppress(OSError):  # it could not be made, or somebody else has put a file there
+                path.rmdir()
+        if isinstance(error, OSError):
+            reason = error.strerror or error
+            raise BadFileError(f"{folder} cannot be written: {reason}") from error
+        raise
 
 
 def _write_table(conn: Connection, table: Table, path: Path, report: Report) -> int | None:

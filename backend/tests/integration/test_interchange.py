@@ -413,6 +413,9 @@ def test_an_export_that_fails_leaves_the_folder_as_it_was(
     with pytest.raises(BadFileError, match="cannot be written: No space left on device"):
         take_out(out, force=True)
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    with pytest.raises(BadFileError, match="cannot be written: No space left on device"):
+        take_out(tmp_path / "a" / "new" / "folder")
+    assert not (tmp_path / "a").exists()
 
 
 def test_an_export_sees_one_instant(small: str, tmp_path: Path) -> None:
