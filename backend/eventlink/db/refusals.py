@@ -6,8 +6,12 @@ What does not live here: a server that does not answer or breaks off (``db.sessi
 
 from eventlink.errors import EventLinkError, MigrationsMissingError
 
+A_SCHEMA_OF_ITS_OWN = "give Event Link a schema of its own (docs/operations.md)"
+"""What to do where the platform has taken names that Event Link needs."""
 ABSENT = {"42P01", "42703"}
 """SQLSTATE of an undefined table and column."""
+TAKEN = {"42P07", "42701", "42710", "42723"}
+"""Of a table, column, type or function that is there already."""
 
 
 def refusal(error: Exception) -> EventLinkError | None:
@@ -22,6 +26,11 @@ def refusal(error: Exception) -> EventLinkError | None:
         return MigrationsMissingError(
             f"the database's tables are not those of this version: {_said(cause)}; run eventlink"
             " migrate or, if it finds nothing to do, bring back what was dropped from a backup"
+        )
+    if state in TAKEN:
+        return MigrationsMissingError(
+            "the database has something by a name of Event Link's that Event Link did not make:"
+            f" {_said(cause)}; {A_SCHEMA_OF_ITS_OWN}"
         )
     return None
 

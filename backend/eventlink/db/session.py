@@ -19,6 +19,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from eventlink.config import PROJECT_ROOT, settings
 from eventlink.db.embedded import embedded_url
+from eventlink.db.refusals import A_SCHEMA_OF_ITS_OWN
 from eventlink.errors import ConflictError, DatabaseUnreachableError, MigrationsMissingError
 
 OLDEST_SERVER = 150000
@@ -26,7 +27,7 @@ OLDEST_SERVER = 150000
 
 NOT_OURS = (
     "this version does not know it: run a newer one, or, if alembic_version is another program's,"
-    " give Event Link a schema of its own (docs/operations.md)"
+    f" {A_SCHEMA_OF_ITS_OWN}"
 )
 """What to do about such a migration."""
 

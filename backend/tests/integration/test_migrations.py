@@ -53,6 +53,28 @@ def test_migrations_of_another_program_are_told_apart(
     assert "give Event Link a schema of its own" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("taken", "says"),
+    [
+        ("CREATE TABLE users (id serial PRIMARY KEY, email text)", 'relation "users"'),
+        ("CREATE VIEW events AS SELECT 1 AS id", 'relation "events"'),
+        ("CREATE TYPE procrastinate_job_status AS ENUM ('new')", "procrastinate_job_status"),
+    ],
+)
+def test_a_table_of_the_platform_s_by_a_name_of_ours_is_told_and_left_alone(
+    empty_database: str, capsys: pytest.CaptureFixture[str], taken: str, says: str
+) -> None:
+    with psycopg.connect(empty_database) as conn:
+        conn.execute(taken.encode())
+    assert run("migrate") == 4
+    (line,) = (said for said in capsys.readouterr().err.splitlines() if said[0] != "{")
+    assert says in line
+    assert "give Event Link a schema of its own" in line
+    with psycopg.connect(empty_database) as conn:
+        left = conn.execute("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'").fetchone()
+        assert left == (int("TABLE" in taken),)
+
+
 def test_a_schema_of_its_own_is_enough(foreign: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with psycopg.connect(foreign) as conn:
         conn.execute("CREATE SCHEMA eventlink")
