@@ -131,6 +131,12 @@ class WorkerSilentError(EventLinkError):
     exit_code = 22
 
 
+class RightMissingError(EventLinkError):
+    """The database's user lacks a right, or has no schema to work in."""
+
+    exit_code = 23
+
+
 class RefusedError(EventLinkError):
     """What was asked is not allowed, not there, or in conflict with what is."""
 

@@ -4,7 +4,10 @@ What does not live here: a server that does not answer or breaks off (``db.sessi
 ``db.dataset``).
 """
 
-from eventlink.errors import EventLinkError, MigrationsMissingError
+from urllib.parse import unquote, urlsplit
+
+from eventlink.config import settings
+from eventlink.errors import EventLinkError, MigrationsMissingError, RightMissingError
 
 A_SCHEMA_OF_ITS_OWN = "give Event Link a schema of its own (docs/operations.md)"
 """What to do where the platform has taken names that Event Link needs."""
@@ -12,6 +15,10 @@ ABSENT = {"42P01", "42703"}
 """SQLSTATE of an undefined table and column."""
 TAKEN = {"42P07", "42701", "42710", "42723"}
 """Of a table, column, type or function that is there already."""
+FORBIDDEN = "42501"
+"""Of a right that the user lacks."""
+NO_SCHEMA = "3F000"
+"""Of a search_path none of whose schemas is there and may be used."""
 
 
 def refusal(error: Exception) -> EventLinkError | None:
@@ -32,7 +39,23 @@ def refusal(error: Exception) -> EventLinkError | None:
             "the database has something by a name of Event Link's that Event Link did not make:"
             f" {_said(cause)}; {A_SCHEMA_OF_ITS_OWN}"
         )
+    if state == FORBIDDEN:
+        return RightMissingError(
+            f"{_user()} may not do this: {_said(cause)}; grant it the right, or let DATABASE_URL"
+            " name the user that the tables belong to (docs/operations.md)"
+        )
+    if state == NO_SCHEMA:
+        return RightMissingError(
+            f"no schema of the search_path is there and may be used by {_user()}: {_said(cause)};"
+            " make the schema, or grant USAGE on it (docs/operations.md)"
+        )
     return None
+
+
+def _user() -> str:
+    """Return as whom ``DATABASE_URL`` connects; libpq has other ways to tell, which it may use."""
+    name = urlsplit(settings().database_url).username
+    return f"the user {unquote(name)}" if name else "the database's user"
 
 
 def _said(cause: object) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from uuid import uuid4
 
 import numpy as np
 import psycopg
@@ -13,6 +14,7 @@ from psycopg import sql
 from sqlalchemy import create_engine
 
 from eventlink.config import settings
+from eventlink.db import session
 from eventlink.importers.simulation import simulate_into_database
 from eventlink.main import create_app
 from eventlink.recsys.progress import silent
@@ -42,6 +44,19 @@ def _usual_logs() -> Iterator[None]:
 def site(database: str) -> Site:
     """A migrated database without a row."""
     return Site(database)
+
+
+@pytest.fixture
+def role(database: str) -> Iterator[str]:
+    """The name of a user who has no rights in the test's database."""
+    name = f"role_{uuid4().hex[:12]}"
+    with psycopg.connect(database, autocommit=True) as conn:
+        conn.execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(name)))
+    yield name
+    session.engine().dispose()
+    with psycopg.connect(database, autocommit=True) as conn:
+        conn.execute(sql.SQL("DROP OWNED BY {}").format(sql.Identifier(name)))
+        conn.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(name)))
 
 
 @pytest.fixture(scope="session")

@@ -260,6 +260,58 @@ def test_a_table_or_column_that_was_dropped_is_named(
     assert says in line
 
 
+ALL_TABLES = "ALL TABLES IN SCHEMA public"
+BUT_THE_DATA = (
+    "alembic_version, recommender_models, recommendation_serving, recommendation_generations"
+)
+
+
+@pytest.mark.parametrize(
+    ("granted", "words"),
+    [
+        ("", "models"),
+        ("", "recompute"),
+        ("", "migrate"),
+        ("", "export {folder}/out"),
+        (ALL_TABLES, "import {folder}"),
+        (ALL_TABLES, "recompute"),
+        (ALL_TABLES, "enqueue --retrain-ml"),
+        (BUT_THE_DATA, "recompute --dry-run"),
+    ],
+)
+def test_a_user_without_the_right_is_told_of_what(
+    database: str,
+    role: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    granted: str,
+    words: str,
+) -> None:
+    site = a_small_site(database)
+    if granted:
+        site.run(f"GRANT SELECT ON {granted} TO {role}")
+    (tmp_path / "events.csv").write_text("id,start_time\n77,2026-03-01T18:00:00Z\n")
+    use(database.replace("//postgres:", f"//{role}:"), monkeypatch)
+    code = run(*words.format(folder=tmp_path).split())
+    assert code == errors.RightMissingError.exit_code
+    line = complaint(capsys.readouterr().err)
+    assert f"the user {role} may not do this: permission denied for table " in line
+
+
+def test_a_search_path_without_a_schema_is_told(
+    database: str,
+    role: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    address = database.replace("//postgres:", f"//{role}:")
+    use(f"{address}&options=-csearch_path%3Dnowhere", monkeypatch)
+    assert run("migrate") == errors.RightMissingError.exit_code
+    line = complaint(capsys.readouterr().err)
+    assert f"no schema of the search_path is there and may be used by the user {role}" in line
+
+
 def test_a_second_recompute_gets_one_line(
     database: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

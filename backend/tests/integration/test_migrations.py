@@ -96,6 +96,22 @@ def test_a_schema_of_its_own_is_enough(foreign: str, monkeypatch: pytest.MonkeyP
         assert ours == (2,)
 
 
+def test_two_rights_on_a_schema_are_enough(
+    database: str, role: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with psycopg.connect(database) as conn:
+        conn.execute("CREATE SCHEMA eventlink")
+        conn.execute(f"GRANT USAGE, CREATE ON SCHEMA eventlink TO {role}".encode())
+    address = f"{database}&options=-csearch_path%3Deventlink".replace("//postgres:", f"//{role}:")
+    monkeypatch.setenv("DATABASE_URL", address)
+    settings.cache_clear()
+    engine.cache_clear()
+    assert run("migrate") == 0
+    assert run("simulate", "--users", "60", "--events", "50", "--days", "10") == 0
+    for _ in range(2):
+        assert run("recompute", "--folds", "0", "--model", "prior") == 0
+
+
 def test_migrations_can_be_taken_back(database: str) -> None:
     command.downgrade(alembic_config(), "base")
     with psycopg.connect(database) as conn:
