@@ -48,7 +48,7 @@ def database_url() -> str:
     """Return the address: ``DATABASE_URL``, or the embedded server's.
 
     Raises:
-        DatabaseUnreachableError: The address is not a PostgreSQL one.
+        DatabaseUnreachableError: The address is not a PostgreSQL one, or has an @ too many.
     """
     configured = settings().database_url
     if not configured:
@@ -58,6 +58,11 @@ def database_url() -> str:
         raise DatabaseUnreachableError(
             "DATABASE_URL must start with postgresql:// (for example"
             " postgresql://user:password@localhost:5432/events)"
+        )
+    # What follows the first one would be taken for the host, looked up and printed.
+    if "@" in rest.partition("@")[2].partition("?")[0]:
+        raise DatabaseUnreachableError(
+            "DATABASE_URL has more than one @; write one in a user or password as %40"
         )
     return f"postgresql://{rest}"
 

@@ -201,6 +201,10 @@ def test_a_small_command_loads_none_of_the_mathematics(command: str) -> None:
         "postgresql://user:secret@one:1,two:2/events",
         "postgresql://user:secret@localhost:1/events?colour=red",
         "postgresql://user:secret@nowhere.invalid/events",
+        "postgresql://user:p@secret@localhost:1/events",
+        "postgresql://user:p@secret/secret@localhost:1/events",
+        "postgresql://user:p?@secret@localhost:1/events",
+        "postgresql://me@secret:secret@localhost:1/events",
         "mysql://user:secret@localhost/events",
         "sqlite:///events.db",
         "events",
@@ -217,6 +221,7 @@ def test_a_database_that_cannot_be_reached_gets_one_line_without_its_password(
     line = complaint(capsys.readouterr().err)
     assert "DATABASE_URL" in line
     assert "secret" not in line
+    assert ("%40" in line) == (address.count("@") > 1)
 
 
 @pytest.mark.parametrize("words", ["recompute", "recompute --dry-run", "evaluate", "show 1"])
