@@ -38,12 +38,25 @@ def embedded_url(data_dir: Path) -> str:
         folder.parent.mkdir(parents=True, exist_ok=True)
         url = _start(folder)
     except (OSError, RuntimeError, subprocess.SubprocessError) as error:
+        if _is_foreign(folder):
+            raise DatabaseUnreachableError(
+                f"{folder} is not empty, and no database of Event Link's; name another"
+                " folder in EVENTLINK_DATA_DIR, or set DATABASE_URL to a server of yours"
+            ) from error
         raise DatabaseUnreachableError(
             f"the embedded PostgreSQL does not start in {folder}: {error};"
             " see its log file there, or set DATABASE_URL to a server of yours"
         ) from error
     log.info("embedded PostgreSQL", because="DATABASE_URL is not set", folder=str(folder))
     return url
+
+
+def _is_foreign(folder: Path) -> bool:
+    """Tell whether a folder has files and no database, which PostgreSQL then makes none in."""
+    try:
+        return any(folder.iterdir()) and not (folder / "PG_VERSION").exists()
+    except OSError:
+        return False
 
 
 def _start(folder: Path) -> str:

@@ -88,6 +88,15 @@ def test_a_server_that_does_not_start_gets_one_line(tmp_path: Path) -> None:
     assert failed.stderr.startswith("eventlink: error: the embedded PostgreSQL does not start")
 
 
+def test_a_folder_with_files_of_somebody_s_is_told_and_left_alone(tmp_path: Path) -> None:
+    data = tmp_path / "postgres"
+    data.mkdir()
+    (data / "notes.txt").write_text("mine\n")
+    with pytest.raises(DatabaseUnreachableError, match="is not empty, and no database of Event"):
+        embedded_url(tmp_path)
+    assert [path.name for path in data.iterdir()] == ["notes.txt"]
+
+
 def test_a_folder_that_cannot_be_used_is_told(tmp_path: Path) -> None:
     of_another_version = tmp_path / "old" / "postgres"
     of_another_version.mkdir(parents=True)
