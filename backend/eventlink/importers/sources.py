@@ -133,6 +133,16 @@ def _known_columns(path: Path, table: Table, header: Sequence[str]) -> tuple[Col
     return tuple(column for column in table.all_columns if column.name in header)
 
 
+def _require_our_kind(path: Path, header: Sequence[str]) -> None:
+    """Refuse what spreadsheets write beside our kind of CSV, before a column is looked for."""
+    if any("\0" in name for name in header):  # every other byte of a name in UTF-16
+        raise BadFileError(f"{path.name} is not UTF-8; save it as UTF-8")
+    if len(header) == 1 and (";" in header[0] or "\t" in header[0]):
+        raise BadFileError(
+            f"{path.name}, line 1: columns must be separated by commas, not by semicolons or tabs"
+        )
+
+
 class CsvSource:
     """A ``.csv`` or ``.csv.gz``: UTF-8, comma, RFC 4180."""
 
@@ -141,6 +151,7 @@ class CsvSource:
     def __init__(self, path: Path, table: Table) -> None:
         self.path, self.table, self.misshapen = path, table, 0
         _, _, self.header = next(self._lines(), (0, "", []))
+        _require_our_kind(path, self.header)
         self.columns = _known_columns(path, table, self.header)
 
     def batches(self, tell: Tell) -> Iterator[pa.RecordBatch]:

@@ -155,7 +155,10 @@ def test_unknown_columns_are_ignored_with_one_warning(tmp_path: Path) -> None:
 
 BROKEN = [
     (b"", "user_interest_tags.csv has no column user_id; the first line must name the columns"),
-    (b"user_id;tag\n1;x\n", "user_interest_tags.csv has no column user_id; the first line must name the columns"),
+    (b"user_id;tag\n1;x\n", "user_interest_tags.csv, line 1: columns must be separated by commas, not by semicolons or tabs"),
+    (b"user_id\ttag\n1\tx\n", "user_interest_tags.csv, line 1: columns must be separated by commas, not by semicolons or tabs"),
+    ("\ufeffuser_id,tag\n1,x\n".encode("utf-16-le"), "user_interest_tags.csv is not UTF-8; save it as UTF-8"),
+    ("\ufeffuser_id\ttag\n1\tx\n".encode("utf-16-be"), "user_interest_tags.csv is not UTF-8; save it as UTF-8"),
     (b"user_id\n1\n", "user_interest_tags.csv has no column tag; the first line must name the columns"),
     (b"user_id,tag,tag\n1,a,b\n", "user_interest_tags.csv has the column tag twice; keep one"),
     (b'user_id,tag\n1,a\n2,"b\n3,c\n', "user_interest_tags.csv, line 3: a quote is not closed before the end of the file; close it"),
