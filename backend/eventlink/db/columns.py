@@ -234,13 +234,14 @@ class Reader:
         """Read what people did with events, in the order of its dates."""
         rows = self.read(INTERACTIONS)
         acts = pa.array([act.name.lower() for act in Act])
+        user = _index(rows["user_id"], self.keys.users)
         table = Interactions(
-            user=_index(rows["user_id"], self.keys.users),
+            user=user,
             event=_index(rows["event_id"], self.keys.events),
             at=_instants(rows["at"], -np.inf),
             act=pc.index_in(rows["act"], acts).to_numpy().astype(np.int8),
             position=_ints(rows["position"]),
-            request=codes(rows["request_id"], distinct(rows["request_id"])),
+            request=_own(user, codes(rows["request_id"], distinct(rows["request_id"]))),
             dwell=rows["dwell"].fill_null(0).to_numpy(),
         )
         order = np.lexsort((table.act, table.event, table.user, table.at))
@@ -257,6 +258,19 @@ class Reader:
         )
         order = np.lexsort((table.category, table.tag, table.user, table.at))
         return _of_known(table, np.maximum(table.tag, table.category), order)
+
+
+def _own(user: Ints, request: Ints) -> Ints:
+    """Number shown lists so that no two users share one: ids that are not ours may be anything."""
+    has = np.flatnonzero(request >= 0)
+    owner = np.empty(int(request.max(initial=-1)) + 1, np.int32)
+    owner[request[has]] = user[has]
+    if (owner[request[has]] == user[has]).all():
+        return request
+    own = np.full(len(request), -1, np.int32)
+    pair = user[has].astype(np.int64) << 32 | request[has]
+    own[has] = np.unique(pair, return_inverse=True)[1]
+    return own
 
 
 def _of_known(table: T, thing: Ints, order: npt.NDArray[np.intp]) -> T:

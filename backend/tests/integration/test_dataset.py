@@ -158,6 +158,27 @@ def test_interactions_keep_act_position_list_and_dwell(site: Site) -> None:
     assert found.dwell.tolist() == [0, 0, 0, 12.5, 0, 0, 0, 0]
 
 
+def test_two_users_never_share_a_shown_list(site: Site) -> None:
+    site.users(1, 2)
+    site.event(100)
+    seen = {"event_id": 100, "interaction_type": "impression", "occurred_at": NOON, "position": 0}
+    site.add(
+        "event_interactions",
+        *(seen | {"user_id": user, "request_id": list_} for user, list_ in [(1, "a"), (2, "b")]),
+        *(seen | {"user_id": user, "request_id": "home"} for user in (1, 2)),
+        seen | {"user_id": 1, "request_id": "home", "interaction_type": "click"},
+        seen | {"user_id": 1, "request_id": None},
+    )
+    data, _ = load_dataset()
+    log = data.interactions
+    of_user = [set(log.request[(log.user == user) & (log.request >= 0)]) for user in (0, 1)]
+    assert [len(lists) for lists in of_user] == [2, 2]
+    assert not of_user[0] & of_user[1]
+    assert (log.request == -1).sum() == 1
+    [list_] = set(log.request[(log.user == 0) & (log.act == Act.CLICK)])
+    assert (log.request == list_).sum() == 2
+
+
 @pytest.mark.parametrize(
     ("kind", "meta", "meant"),
     [
