@@ -21,7 +21,9 @@ class Limit:
     per_second: float
 
 
-INTERACTIONS_OF_USER = Limit("interactions of user", 2_000, 50)
+INTERACTIONS_OF_USER = Limit("interactions of user", 2_000, 2)
+"""A hundred pages of twenty events at once. All that somebody has done is read whenever their
+ranking is refreshed, and while it is, others wait: a million rows take seven seconds."""
 INTERACTIONS_SPOKEN_FOR = Limit("interactions spoken for", 1_000, 2)
 """Of a user, without a token: fifty pages of twenty events at once. A bucket of its own, so that
 whoever got hold of a request id cannot keep the user from being heard."""
