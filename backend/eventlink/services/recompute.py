@@ -3,7 +3,7 @@
 What does not live here: the mathematics (``recsys``), the SQL (``db``), the clock (the callers).
 """
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -328,7 +328,7 @@ def _rank_and_publish(
     if trained is not None:
         new[_new_version(conn, request.model_version, trained.scorer, request.now)] = trained.scorer
     if scorer.version is None and scorer not in new.values():
-        new[_new_version(conn, None, scorer, request.now)] = scorer
+        new[_new_version(conn, None, scorer, request.now, new)] = scorer
     version = scorer.version or next(name for name, made in new.items() if made is scorer)
     generation, ranked = None, _Ranked()
     if request.user_id is None:
@@ -363,14 +363,23 @@ def _keep(conn: Connection, request: Request, trained: Trained, data: Dataset, f
     return version
 
 
-def _new_version(conn: Connection, wanted: str | None, scorer: Scorer, now: datetime) -> str:
-    """Name a model by kind and date; a second one of the same second gets a number."""
+def _new_version(
+    conn: Connection,
+    wanted: str | None,
+    scorer: Scorer,
+    now: datetime,
+    chosen: Collection[str] = (),
+) -> str:
+    """Name a model by kind and date; a second one of the same second gets a number.
+
+    Names that this run has chosen are taken too, though not stored yet.
+    """
     if wanted:
         return wanted
     name = f"{scorer.model.kind}-{now.astimezone(UTC):%Y%m%dT%H%M%S}"
     with conn.begin():
         candidate, number = name, 2
-        while is_version_taken(conn, candidate):
+        while candidate in chosen or is_version_taken(conn, candidate):
             candidate, number = f"{name}-{number}", number + 1
     return candidate
 

@@ -34,6 +34,7 @@ from eventlink.errors import (
 )
 from eventlink.recsys import ranking, replay
 from eventlink.recsys.features import NAMES
+from eventlink.recsys.options import Activate
 from eventlink.services import recompute as service
 
 # A small site --------------------------------------------------------------------------------
@@ -247,6 +248,19 @@ def test_two_models_of_the_same_second_get_two_names(database: str) -> None:
     a_small_site(database)
     names = [recompute_at(replay_days=1).model_version for _ in range(3)]
     assert names == [f"prior-20260302T120000{ending}" for ending in ("", "-2", "-3")]
+
+
+def test_a_trained_prior_that_must_not_serve_is_stored_beside_the_one_that_serves(
+    database: str,
+) -> None:
+    site = a_small_site(database)
+    result = recompute_at(activate=Activate.NEVER)
+    stored = site.run(
+        "SELECT model_version, is_active, meta ? 'trained_at' FROM recommender_models ORDER BY 1"
+    )
+    name = "prior-20260302T120000"
+    assert stored == [(name, False, True), (f"{name}-2", True, False)]
+    assert result.model_version == f"{name}-2"
 
 
 def test_without_a_model_prior_weights_rank_and_are_stored(database: str) -> None:
