@@ -45,7 +45,11 @@ def recompute(
     explore_slots: ExploreSlots = DEFAULTS.explore_slots,
     seat_strength: SeatStrength = DEFAULTS.seat_strength,
     user_id: Annotated[
-        int | None, typer.Option(help="Rewrite only this user's ranking.", show_default=False)
+        int | None,
+        typer.Option(
+            help="Rewrite only this user's ranking, by the active model; trains nothing.",
+            show_default=False,
+        ),
     ] = None,
     skip_training: training.SkipTraining = False,
     only_train: Annotated[
@@ -108,7 +112,7 @@ def recompute(
     if as_json:
         print(json.dumps(result.to_json(), indent=2))  # noqa: T201 (the report is the output)
     else:
-        asked = folds > 0 and not skip_training
+        asked = folds > 0 and request.trains
         show(result, dry_run=dry_run, only_train=only_train, asked=asked)
 
 

@@ -74,7 +74,7 @@ class Request:
     """Nothing dated at or after it is seen."""
     options: TrainOptions = field(default_factory=TrainOptions)
     user_id: int | None = None
-    """Rewrite only this user's ranking."""
+    """Rewrite only this user's ranking, by the model that serves; nothing is trained."""
     dry_run: bool = False
     """Train and evaluate, write nothing."""
     skip_training: bool = False
@@ -100,6 +100,18 @@ class Request:
             raise InvalidOptionError(
                 "--only-train trains and stores; leave out --skip-training and --dry-run"
             )
+        if self.only_train and self.user_id is not None:
+            raise InvalidOptionError(
+                "--only-train ranks nobody, and --user-id trains nothing; leave out one of them"
+            )
+
+    @property
+    def trains(self) -> bool:
+        """Whether a model is trained, which one user's ranking is no reason for.
+
+        It would serve while all the others' rankings are still by the one before.
+        """
+        return not self.skip_training and self.user_id is None
 
 
 @dataclass(frozen=True)
@@ -162,9 +174,7 @@ def recompute(request: Request, report: Report = silent, fence: Fence = unfenced
             users = _users_to_rank(data, keys, request.user_id)
             _require_events(data, snapshot, request.as_of)
             rng = np.random.default_rng(request.options.seed)
-            if request.skip_training:
-                trained, scorer = None, stored_scorer(stored)
-            else:
+            if request.trains:
                 trained = train(
                     data,
                     snapshot,
@@ -177,6 +187,8 @@ def recompute(request: Request, report: Report = silent, fence: Fence = unfenced
                 )
                 may_serve = trained.decision.activate
                 scorer = trained.scorer if may_serve else stored_scorer(stored)
+            else:
+                trained, scorer = None, stored_scorer(stored)
             published, meta = None, {}
             if request.only_train and trained is not None:
                 published = _keep(conn, request, trained, data, fence), 0

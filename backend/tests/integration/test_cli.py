@@ -85,6 +85,7 @@ def complaint(printed: str) -> str:
         ("--user-id 99", 8, "user 99 does not exist"),
         ("--user-id 10", 8, "user 10 does not exist or is not an active student"),
         ("--user-id 99999999999999999999999", 8, "does not exist"),
+        ("--user-id 1 --only-train", 2, "--only-train ranks nobody, and --user-id trains nothing"),
         ("--model-version taken", 10, "taken is stored already"),
     ],
 )

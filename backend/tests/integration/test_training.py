@@ -71,9 +71,27 @@ def test_a_model_that_is_only_trained_changes_nothing_that_serves(city: Site) ->
     assert stored == [("one", True), ("two", False)]
 
 
-def test_only_training_goes_with_a_training() -> None:
+@pytest.mark.parametrize("option", [{"skip_training": True}, {"dry_run": True}, {"user_id": 1}])
+def test_only_training_goes_with_a_training(option: dict[str, Any]) -> None:
     with pytest.raises(InvalidOptionError, match="--only-train"):
-        recompute_at(only_train=True, skip_training=True)
+        recompute_at(only_train=True, **option)
+
+
+def test_one_user_s_ranking_is_by_the_model_that_serves_everybody(city: Site) -> None:
+    recompute_at(NOON - DAY, model_version="one", folds=0)
+    user = max(city.rankings())
+    result = recompute_at(user_id=user, model_version="two", activate=Activate.ALWAYS, **DAYS)
+    assert (result.model_version, result.published, result.positives) == ("one", 1, 0)
+    assert city.run("SELECT user_id FROM recommendation_overlay") == [(user,)]
+    assert city.run("SELECT model_version FROM recommender_models") == [("one",)]
+    assert served_by(city) == {"one"}
+
+
+def test_one_user_of_a_site_without_a_model_is_ranked_by_the_prior(city: Site) -> None:
+    result = recompute_at(user_id=1, folds=0)
+    assert (result.model, result.positives) == ("prior", 0)
+    assert served_by(city) == {active_of(city)}
+    assert active_of(city).startswith("prior-")
 
 
 @pytest.mark.usefixtures("city")
