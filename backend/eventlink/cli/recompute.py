@@ -138,8 +138,7 @@ def show(result: Result, *, dry_run: bool, only_train: bool, asked: bool) -> Non
     elif asked:
         console.print("hitrate@10 not measured: too few registrations on the days before")
     if result.decision and not only_train:
-        verb = "activated" if result.activated else "not activated"
-        console.print(f"{verb}: {result.decision}")
+        console.print(f"{_verb(result, dry_run=dry_run)}: {result.decision}")
     if result.seats.get("held_back"):
         console.print(
             f"seats: {result.seats['held_back']} of {result.seats['limited']} events with limited"
@@ -155,6 +154,12 @@ def show(result: Result, *, dry_run: bool, only_train: bool, asked: bool) -> Non
             f"published {result.published:,} users × up to {result.events:,} eligible events"
             f" as {result.model_version}"
         )
+
+
+def _verb(result: Result, *, dry_run: bool) -> str:
+    if dry_run:
+        return "would be activated" if result.would_activate else "would not be activated"
+    return "activated" if result.activated else "not activated"
 
 
 def _table(result: Result) -> Table:

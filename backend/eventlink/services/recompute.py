@@ -123,7 +123,9 @@ class Result:
     model_version: str | None
     """What the published rankings were made by, or what was stored if none were."""
     activated: bool
-    """Whether the model that was trained became the active one, or would have in a dry run."""
+    """Whether the model that was trained became the active one."""
+    would_activate: bool
+    """The same, also of a dry run, which activates nothing."""
     decision: str
     """Why, in words; empty without a training."""
     as_of: datetime
@@ -428,11 +430,13 @@ def _result(
     meta: dict[str, Any],
 ) -> Result:
     version, count = published or (None, 0)
+    would_activate = trained is not None and trained.decision.activate
     seats = meta.get("seats", {})
     return Result(
         model=(trained.scorer if trained else scorer).model.kind,
         model_version=version,
-        activated=trained is not None and trained.decision.activate,
+        activated=would_activate and not request.dry_run,
+        would_activate=would_activate,
         decision=trained.decision.reason if trained else "",
         as_of=request.as_of,
         users=len(users),

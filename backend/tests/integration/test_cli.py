@@ -423,6 +423,18 @@ def test_the_report_tells_hitrate_beside_popularity_s(
     assert city.contents() == before
 
 
+def test_a_dry_run_claims_no_activation(database: str, capsys: pytest.CaptureFixture[str]) -> None:
+    a_small_site(database)
+    words = ("recompute", "--dry-run", "--as-of", AS_OF, "--folds", "0")
+    assert run(*words) == 0
+    assert "\nwould be activated: there is no active model yet\n" in capsys.readouterr().out
+    assert run(*words, "--activate", "never") == 0
+    assert "\nwould not be activated: --activate never\n" in capsys.readouterr().out
+    assert run(*words, "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["activated"], told["would_activate"]) == (False, True)
+
+
 def test_json_is_one_document_on_stdout_and_logs_are_on_stderr(
     city: Site, capsys: pytest.CaptureFixture[str]
 ) -> None:

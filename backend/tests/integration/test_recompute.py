@@ -319,6 +319,7 @@ def test_a_dry_run_writes_nothing_and_disturbs_nobody(city: Site) -> None:
         result = recompute_at(dry_run=True, folds=2)
     assert 0 <= result.metrics["model"].hitrate_10 <= 1
     assert (result.published, result.model_version, result.judged > 0) == (0, None, True)
+    assert (result.activated, result.would_activate) == (False, True)
     assert city.contents() == before
 
 
