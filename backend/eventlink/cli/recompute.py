@@ -112,48 +112,56 @@ def recompute(
     if as_json:
         print(json.dumps(result.to_json(), indent=2))  # noqa: T201 (the report is the output)
     else:
-        asked = folds > 0 and request.trains
-        show(result, dry_run=dry_run, only_train=only_train, asked=asked)
+        show(result, request)
 
 
-def show(result: Result, *, dry_run: bool, only_train: bool, asked: bool) -> None:
+def show(result: Result, request: Request) -> None:
     """Print what a recompute did.
 
     Args:
         result: What it did.
-        dry_run: Whether it was told to write nothing.
-        only_train: Whether it was told to rank nobody.
-        asked: Whether it was told to evaluate.
+        request: What it was told to do.
     """
     width = None if Console().is_terminal else 110
     console = Console(highlight=False, markup=False, soft_wrap=True, width=width)
     console.print(
-        f"{result.model} model, {result.positives:,} choices learned from,"
-        f" as of {result.as_of.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+        f"{_model(result, request)}, as of {result.as_of.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
     )
     if result.metrics:
         console.print(_table(result))
         model, popularity = result.metrics["model"], result.metrics["popularity"]
         console.print(f"hitrate@10 {model.hitrate_10:.4f} (popularity {popularity.hitrate_10:.4f})")
-    elif asked:
+    elif request.trains and request.folds:
         console.print("hitrate@10 not measured: too few registrations on the days before")
-    if result.decision and not only_train:
-        console.print(f"{_verb(result, dry_run=dry_run)}: {result.decision}")
+    if result.decision and not request.only_train:
+        console.print(f"{_verb(result, dry_run=request.dry_run)}: {result.decision}")
     if result.seats.get("held_back"):
         console.print(
             f"seats: {result.seats['held_back']} of {result.seats['limited']} events with limited"
             f" seats held back, {result.seats['expected_demand']:,.0f} registrations expected for"
             f" {result.seats['seats_left']:,} seats"
         )
-    if dry_run:
+    if request.dry_run:
         console.print("dry run: nothing written")
-    elif only_train:
+    elif request.only_train:
         console.print(f"stored as {result.model_version}; nobody was ranked")
     else:
         console.print(
-            f"published {result.published:,} users × up to {result.events:,} eligible events"
-            f" as {result.model_version}"
+            f"published {_counted(result.published, 'user')} × up to"
+            f" {_counted(result.events, 'eligible event')} as {result.model_version}"
         )
+
+
+def _model(result: Result, request: Request) -> str:
+    if request.trains:
+        return f"{result.model} model, {_counted(result.positives, 'choice')} learned from"
+    if request.dry_run:
+        return f"the {result.model} model would rank, nothing trained"
+    return f"ranked by the stored model {result.model_version} ({result.model}), nothing trained"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def _verb(result: Result, *, dry_run: bool) -> str:

@@ -486,7 +486,24 @@ def test_one_user_is_rewritten(database: str, capsys: pytest.CaptureFixture[str]
     words = ("--as-of", AS_OF, "--skip-training", "--user-id", "3")
     assert run("recompute", *words) == 0
     assert site.run("SELECT user_id FROM recommendation_overlay") == [(3,)]
-    assert "published 1 users" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    version = site.run("SELECT model_version FROM recommender_models")[0][0]
+    assert printed.splitlines() == [
+        (
+            f"ranked by the stored model {version} (prior), nothing trained,"
+            " as of 2026-03-02 12:00:00 UTC"
+        ),
+        f"published 1 user × up to 2 eligible events as {version}",
+    ]
+
+
+@pytest.mark.usefixtures("city")
+def test_a_dry_run_without_a_training_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("recompute", "--as-of", AS_OF, "--skip-training", "--dry-run") == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "the prior model would rank, nothing trained, as of 2026-03-02 12:00:00 UTC",
+        "dry run: nothing written",
+    ]
 
 
 def test_brackets_in_titles_and_names_are_shown_as_they_are(
