@@ -1,7 +1,7 @@
 """``eventlink recompute``."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
@@ -27,6 +27,8 @@ from eventlink.services.recompute import recompute as run
 from eventlink.services.training import ACTIVE
 
 DEFAULTS = usual_options()
+OLD = timedelta(days=1)
+"""Rankings as of an earlier instant than this before now are not for those who come now."""
 
 
 def recompute(
@@ -60,7 +62,8 @@ def recompute(
         str | None,
         typer.Option(
             metavar="INSTANT",
-            help="See only what was known then (ISO 8601, UTC if no offset is given).",
+            help="See only what was known then (ISO 8601, UTC if no offset is given); not later"
+            " than now.",
             show_default="now",
         ),
     ] = None,
@@ -113,6 +116,12 @@ def recompute(
         print(json.dumps(result.to_json(), indent=2))  # noqa: T201 (the report is the output)
     else:
         show(result, request)
+    if result.published and request.now - request.as_of > OLD:
+        console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+        console.print(
+            f"careful: what is served now knows nothing after {result.as_of:%F %H:%M %Z}; to mend"
+            " that run eventlink recompute without --as-of; to look at a past day add --dry-run"
+        )
 
 
 def show(result: Result, request: Request) -> None:

@@ -71,7 +71,7 @@ class Request:
     now: datetime
     """When it is asked for; names the model and dates the rankings."""
     as_of: datetime
-    """Nothing dated at or after it is seen."""
+    """Nothing dated at or after it is seen; not after ``now``."""
     options: TrainOptions = field(default_factory=TrainOptions)
     user_id: int | None = None
     """Rewrite only this user's ranking, by the model that serves; nothing is trained."""
@@ -94,8 +94,13 @@ class Request:
         """Check what does not go together.
 
         Raises:
-            InvalidOptionError: Nothing would be left to do.
+            InvalidOptionError: Nothing would be left to do, or it is asked for too early.
         """
+        if self.as_of > self.now:
+            raise InvalidOptionError(
+                f"--as-of {self.as_of.isoformat()} lies in the future: what begins before it would"
+                " be missing from the rankings; leave it out for now"
+            )
         if self.only_train and (self.skip_training or self.dry_run):
             raise InvalidOptionError(
                 "--only-train trains and stores; leave out --skip-training and --dry-run"

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,8 @@ def complaint(printed: str) -> str:
         ("--as-of 2026-02-30", 13, "'2026-02-30' is not an instant"),
         ("--as-of 9999-12-31T23:59:59-12:00", 13, "is not an instant"),
         ("--as-of 1500-01-01", 6, "--as-of"),
+        ("--as-of 2999-01-01", 2, "--as-of 2999-01-01T00:00:00+00:00 lies in the future"),
+        ("--as-of 2999-01-01 --dry-run", 2, "lies in the future"),
         ("--user-id 99", 8, "user 99 does not exist"),
         ("--user-id 10", 8, "user 10 does not exist or is not an active student"),
         ("--user-id 99999999999999999999999", 8, "does not exist"),
@@ -444,8 +447,30 @@ def test_json_is_one_document_on_stdout_and_logs_are_on_stderr(
     assert report["published"] == report["users"] == len(city.rankings())
     assert 0 <= report["metrics"]["model"]["hitrate_10"] <= 1
     assert report["as_of"] == AS_OF
-    logged = [json.loads(line)["event"] for line in printed.err.splitlines()]
-    assert "ranking users" in logged
+    *logs, careful = printed.err.splitlines()
+    assert "ranking users" in [json.loads(line)["event"] for line in logs]
+    assert careful.startswith("careful: ")
+
+
+@pytest.mark.parametrize(
+    ("days", "words", "told"),
+    [
+        (2, "", True),
+        (2, "--user-id 1", True),
+        (2, "--dry-run", False),
+        (2, "--only-train", False),
+        (0, "", False),
+    ],
+)
+def test_rankings_of_the_past_are_not_published_without_a_word(
+    database: str, capsys: pytest.CaptureFixture[str], days: int, words: str, told: bool
+) -> None:
+    site = a_small_site(database)
+    as_of = datetime.now(UTC) - days * DAY
+    site.run("UPDATE events SET start_time = now() + interval '1 day'")
+    assert run("recompute", "--as-of", f"{as_of:%FT%TZ}", "--folds", "0", *words.split()) == 0
+    careful = f"careful: what is served now knows nothing after {as_of:%F %H:%M} UTC;"
+    assert (careful in capsys.readouterr().err) is told
 
 
 def test_what_cannot_be_measured_is_told(database: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -545,7 +570,9 @@ def test_the_script_is_the_same_command(database: str) -> None:
     site = a_small_site(database)
     done = script({"SECRET_KEY": "any value"}, "--as-of", AS_OF, "--folds", "0", "--json")
     assert (done.returncode, json.loads(done.stdout)["published"]) == (0, 3)
-    assert all(json.loads(line) for line in done.stderr.splitlines())
+    *logs, careful = done.stderr.splitlines()
+    assert all(json.loads(line) for line in logs)
+    assert careful.startswith("careful: ")
     assert set(site.rankings()) == {1, 2, 3}
 
 

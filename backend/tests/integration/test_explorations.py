@@ -102,7 +102,7 @@ def test_without_exploration_nobody_asks_for_chances(
 def test_the_api_document_joins_what_was_done_to_what_was_drawn(
     city: Site, client: TestClient, sign_in: SignIn
 ) -> None:
-    rank_at(now=NOON - HOUR, explore_slots=2)
+    rank_at(NOON - HOUR, explore_slots=2)
     city.run("UPDATE recommendation_explorations SET propensity = 0.99")
     rank_at(explore_slots=2)
     user = city.run(DRAWN)[0][0]

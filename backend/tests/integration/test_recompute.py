@@ -559,7 +559,7 @@ def test_killed_the_old_rankings_serve_and_the_next_run_cleans(
     city: Site, phase: Callable[[Callable[..., None]], None]
 ) -> None:
     for hours in (2, 1):
-        rank_at(now=NOON - hours * HOUR)
+        rank_at(NOON - hours * HOUR)
     before = city.rankings()
     reached = multiprocessing.get_context("fork").Event()
     trains = phase in {_while_replaying, _before_the_flip_is_committed}
@@ -579,7 +579,7 @@ def test_killed_the_old_rankings_serve_and_the_next_run_cleans(
 
 def test_killed_while_an_old_generation_is_detached_the_next_run_finishes_it(city: Site) -> None:
     for hours in (2, 1):
-        rank_at(now=NOON - hours * HOUR)
+        rank_at(NOON - hours * HOUR)
 
     def prepare() -> None:
         partitions.LOCK_TIMEOUT = "60s"
