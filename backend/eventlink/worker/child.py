@@ -60,6 +60,10 @@ def train(attempt: Attempt, payload: dict[str, Any], report: Report) -> dict[str
         payload: Of the job.
         report: Told of the progress.
 
+    Returns:
+        The recompute's result as JSON, for the log: what is empty is left out, and so are the
+        metrics, which are stored with the model.
+
     Raises:
         EventLinkError: One of its kinds; nothing is then published.
     """
@@ -77,7 +81,8 @@ def train(attempt: Attempt, payload: dict[str, Any], report: Report) -> dict[str
         activate=retrain.activate,
     )
     result = recompute(request, report, fence=partial(publish, attempt=attempt))
-    return replace(result, metrics={}).to_json()
+    told = replace(result, metrics={}).to_json()
+    return {name: value for name, value in told.items() if value not in (None, "", {})}
 
 
 def reporting(tell: Callable[[dict[str, Any]], None]) -> Report:

@@ -67,7 +67,7 @@ async def train(
         command: What to start.
 
     Returns:
-        The recompute's result as JSON.
+        The recompute's result, as ``child.train`` tells it.
 
     Raises:
         TrainingError: It ended without a result.

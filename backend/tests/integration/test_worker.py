@@ -1,6 +1,7 @@
 """The worker, tried by killing, freezing and cutting it off: nothing lost, nothing done twice."""
 
 import asyncio
+import json
 import os
 import random
 import signal
@@ -145,6 +146,18 @@ def with_worker(
     finally:
         before_the_end()
         refresh._thread.shutdown()
+
+
+@pytest.mark.usefixtures("town")
+def test_the_log_of_a_recompute_leaves_out_what_is_empty(start: Start) -> None:
+    worker = start()
+    assert becomes(enqueue(), "succeeded")
+    assert eventually(lambda: worker.tells('"event":"recomputed"'))
+    lines = map(json.loads, worker.log.read_text().splitlines())
+    [told] = [line for line in lines if line["event"] == "recomputed"]
+    assert told["published"] > 0
+    assert not {"metrics", "decision"} & told.keys()
+    assert all(value not in (None, "", {}) for value in told.values())
 
 
 # Killed and frozen ---------------------------------------------------------------------------
