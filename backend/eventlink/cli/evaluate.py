@@ -125,6 +125,8 @@ def _show(told: dict[str, Any], *, slices: bool) -> None:
     )
     console.print(_quality(told["systems"]))
     for name, row in told["systems"].items():
+        if set(row["kinds"]) - {name}:  # what auto chose, or what stood in for a rung
+            console.print(f"{name}: {', '.join(row['kinds'])}", soft_wrap=True)
         if len(set(row["ndcg@10 by training"])) > 1:  # nothing is drawn for the lower rungs
             console.print(f"NDCG@10 of {name} by training: {_by_training(row)}", soft_wrap=True)
     if slices:

@@ -84,6 +84,8 @@ class Outcome:
     """Of a model's scores, where it was asked for."""
     ndcg_by_training: tuple[float, ...] = ()
     """NDCG@10 of each training, of which all other numbers are the mean."""
+    kinds: tuple[str, ...] = ()
+    """Of the models that were trained: the highest rung may differ by fold. None of a baseline."""
 
     def mean(self, metric: str, which: Bools | None = None) -> float:
         """Return the mean of a metric, of all pairs or of some; ``nan`` of none."""
@@ -127,6 +129,8 @@ class _FoldResult:
     drawn: Drawn | None
     margins: dict[str, list[Dense]]
     """Of the pairs drawn, by each training of a model."""
+    kinds: dict[str, list[str]]
+    """Of each training of a model."""
 
 
 def last_folds(data: Dataset, n_folds: int = FOLDS) -> Floats:
@@ -264,7 +268,8 @@ def _fold(
         drawn = draw(data, s, rng)
         x = Sample.of(drawn, features).x
         found = {name: [model.margin(x) for model in trained] for name, trained in models.items()}
-    return _FoldResult(users, s.history[users], judged, drawn, found)
+    kinds = {name: [model.kind for model in trained] for name, trained in models.items()}
+    return _FoldResult(users, s.history[users], judged, drawn, found, kinds)
 
 
 def _rankings(
@@ -347,6 +352,7 @@ def _outcomes(names: list[str], results: list[_FoldResult | None]) -> dict[str, 
             concentration=_mean([concentration(j.shown, j.n_columns) for j in every]),
             reliability=_reliability(name, [result for _, result in folds]),
             ndcg_by_training=tuple(float(each.ndcg.mean()) for each in by_training),
+            kinds=tuple(dict.fromkeys(kind for _, r in folds for kind in r.kinds.get(name, []))),
         )
     return found
 

@@ -150,6 +150,7 @@ def _told(outcome: Outcome, first: Outcome, rng: np.random.Generator) -> dict[st
         },
         "calibration": _calibration(outcome),
         "ndcg@10 by training": outcome.ndcg_by_training,
+        "kinds": outcome.kinds,
     }
 
 

@@ -76,6 +76,22 @@ def test_the_usual_evaluation_judges_the_model_that_would_be_trained() -> None:
 
 
 @pytest.mark.usefixtures("city")
+def test_the_rung_that_auto_chose_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    words = (*QUICK, "--model", "auto,prior", "--baselines", "velocity")
+    assert run(*words, "--json") == 0
+    systems = json.loads(capsys.readouterr().out)["systems"]
+    assert {name: row["kinds"] for name, row in systems.items()} == {
+        "model": ["linear"],
+        "prior": ["prior"],
+        "velocity": [],
+    }
+    assert run(*words) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert "model: linear" in printed
+    assert "prior: prior" not in printed
+
+
+@pytest.mark.usefixtures("city")
 def test_trainings_are_averaged_and_each_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     words = (*QUICK, "--model", "linear,heuristic", "--baselines", "none")
     assert run(*words, "--trainings", "2", "--json") == 0
