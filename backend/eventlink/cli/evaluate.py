@@ -32,10 +32,16 @@ MEASURES = ("hit_rate@10", "recall@10", "recall@50", "mrr", "coverage", "event g
 
 
 def evaluate(
-    folds: Annotated[int, typer.Option(help="Days to judge on, the last of the data.")] = FOLDS,
+    folds: Annotated[
+        int, typer.Option(help="Days to judge on, the last of the data that are over.")
+    ] = FOLDS,
     as_of: Annotated[
         str | None,
-        typer.Option(metavar="INSTANT", help="Use only what was known then (ISO 8601)."),
+        typer.Option(
+            metavar="INSTANT",
+            help="Use only what was known then (ISO 8601); the day it is in is not over.",
+            show_default="now",
+        ),
     ] = None,
     model: Annotated[
         str,

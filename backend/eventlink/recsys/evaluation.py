@@ -133,14 +133,17 @@ class _FoldResult:
     """Of each training of a model."""
 
 
-def last_folds(data: Dataset, n_folds: int = FOLDS) -> Floats:
+def last_folds(data: Dataset, n_folds: int = FOLDS, as_of: float = np.inf) -> Floats:
     """Return the protocol's instants: days at 00:00 UTC, ending with the last day of the data.
+
+    A day that is not over is none of them: whoever comes in the rest of it is not known yet.
 
     Args:
         data: Everything.
         n_folds: How many.
+        as_of: Seconds since 1970-01-01 UTC, in the first day that is not over.
     """
-    last_day = float(data.last_instant() // DAY * DAY)
+    last_day = min(float(data.last_instant() // DAY * DAY), as_of // DAY * DAY - DAY)
     return last_day - DAY * np.arange(n_folds - 1, -1, -1, dtype=float)
 
 

@@ -75,7 +75,8 @@ def evaluate_database(
 
     Args:
         options: Of the training.
-        as_of: Nothing dated at or after it is used, not even as truth.
+        as_of: Nothing dated at or after it is used, not even as truth. The day that it is in is
+            not judged on, for it is not over.
         n_folds: How many days.
         report: Told of the progress.
         models: Rungs of the ladder.
@@ -99,7 +100,7 @@ def evaluate_database(
     rng = np.random.default_rng(options.seed)
     outcomes: dict[str, Outcome] = {}
     if len(data.registrations):
-        folds = last_folds(data, n_folds)
+        folds = last_folds(data, n_folds, as_of.timestamp())
         outcomes = evaluate(
             data,
             folds,

@@ -1,12 +1,14 @@
 """``eventlink evaluate``: tables, JSON and plots of the same numbers."""
 
 import json
+from datetime import datetime
 from pathlib import Path
 
 import pytest
-from integration.sites import NOON, Site, a_small_site
+from integration.sites import DAY, HOUR, NOON, Site, a_small_site
 
 from eventlink.cli import main
+from eventlink.errors import NoPositivesError
 from eventlink.recsys.baselines import BASELINES
 from eventlink.recsys.models import ConditionalLogit
 from eventlink.recsys.options import TrainOptions
@@ -62,9 +64,30 @@ def test_tables_show_quality_and_on_demand_slices(capsys: pytest.CaptureFixture[
     assert "younger than a day" in whole
     assert "younger than a day" not in short
     by_day = whole.partition("NDCG@10 by day")[2]
-    assert [line.split()[0] for line in by_day.splitlines()[2:4]] == ["2026-03-01", "2026-03-02"]
+    assert [line.split()[0] for line in by_day.splitlines()[2:4]] == ["2026-02-28", "2026-03-01"]
     assert "NDCG@10 by day" not in short
     assert not {"auc", "sampled"} & set(whole.lower().split())
+
+
+@pytest.mark.usefixtures("city")
+def test_a_day_that_is_not_over_is_not_judged_on() -> None:
+    def days(as_of: datetime) -> list[str]:
+        done = evaluate_database(TrainOptions(), as_of, 2, models=["prior"], baselines=())
+        return [f"{day:%F}" for day in (done.first_fold, done.last_fold)]
+
+    midnight = NOON + 12 * HOUR
+    assert days(NOON) == days(midnight - HOUR) == ["2026-02-28", "2026-03-01"]
+    # Where the data end early though the day is over, it counts.
+    assert days(midnight) == days(NOON + 9 * DAY) == ["2026-03-01", "2026-03-02"]
+
+
+def test_where_no_day_is_over_nothing_is_judged(
+    database: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site = a_small_site(database)
+    site.run("UPDATE registrations SET registered_at = %s", NOON - HOUR)
+    assert run(*QUICK) == NoPositivesError.exit_code
+    assert "no day can be evaluated" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("city")
