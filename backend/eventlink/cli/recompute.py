@@ -136,12 +136,9 @@ def show(result: Result, request: Request) -> None:
     console.print(
         f"{_model(result, request)}, as of {result.as_of.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
     )
-    if result.metrics:
+    if result.metrics and request.trains:
         console.print(_table(result))
-        model, popularity = result.metrics["model"], result.metrics["popularity"]
-        console.print(f"hitrate@10 {model.hitrate_10:.4f} (popularity {popularity.hitrate_10:.4f})")
-    elif request.trains and request.folds:
-        console.print("hitrate@10 not measured: too few registrations on the days before")
+    console.print(_hitrate(result, request))
     if result.decision and not request.only_train:
         console.print(f"{_verb(result, dry_run=request.dry_run)}: {result.decision}")
     if result.seats.get("held_back"):
@@ -167,6 +164,17 @@ def _model(result: Result, request: Request) -> str:
     if request.dry_run:
         return f"the {result.model} model would rank, nothing trained"
     return f"ranked by the stored model {result.model_version} ({result.model}), nothing trained"
+
+
+def _hitrate(result: Result, request: Request) -> str:
+    model, popularity = (result.metrics.get(name) for name in ("model", "popularity"))
+    if model and popularity:
+        measured = f"hitrate@10 {model.hitrate_10:.4f} (popularity {popularity.hitrate_10:.4f})"
+        return measured if request.trains else f"{measured} when it was trained"
+    if not request.trains:
+        return "hitrate@10 not measured: nothing trained"
+    why = "too few registrations on the days before" if request.folds else "--folds 0"
+    return f"hitrate@10 not measured: {why}"
 
 
 def _counted(number: int, noun: str) -> str:

@@ -47,7 +47,14 @@ from eventlink.recsys.snapshot import Snapshot
 from eventlink.services.cluster import cluster, require_cluster
 from eventlink.services.reranking import rerank_everybody, rerank_some
 from eventlink.services.shards import cut, work_of
-from eventlink.services.training import Metrics, Scorer, Trained, stored_scorer, train
+from eventlink.services.training import (
+    Metrics,
+    Scorer,
+    Trained,
+    stored_metrics,
+    stored_scorer,
+    train,
+)
 
 Fence: TypeAlias = Callable[[Connection], None]
 """Run inside the transaction that publishes; raises if whoever asked may not publish any more."""
@@ -143,7 +150,8 @@ class Result:
     judged: int
     """(user, fold) pairs that the metrics are means of."""
     metrics: dict[str, Metrics]
-    """By system, ``model`` and the baselines; empty without an evaluation."""
+    """By system, ``model`` and the baselines; empty without an evaluation. Where nothing was
+    trained, those of the stored model's training."""
     published: int
     """Users whose rankings were written."""
     active_has_seen: bool
@@ -208,7 +216,8 @@ def recompute(request: Request, report: Report = silent, fence: Fence = unfenced
                 published = _rank_and_publish(
                     conn, request, scorer, trained, data, to_rank, report, seen, fence
                 )
-    return _result(request, snapshot, users, scorer, trained, published, meta)
+    metrics = trained.metrics if trained else stored_metrics(stored)
+    return _result(request, snapshot, users, scorer, trained, metrics, published, meta)
 
 
 @contextmanager
@@ -431,6 +440,7 @@ def _result(
     users: Ints,
     scorer: Scorer,
     trained: Trained | None,
+    metrics: dict[str, Metrics],
     published: tuple[str, int] | None,
     meta: dict[str, Any],
 ) -> Result:
@@ -448,7 +458,7 @@ def _result(
         events=int(snapshot.eligible.sum()),
         positives=trained.positives if trained else 0,
         judged=trained.judged if trained else 0,
-        metrics=trained.metrics if trained else {},
+        metrics=metrics,
         active_has_seen=trained is not None and trained.active_has_seen,
         published=count,
         seats={name: told for name, told in seats.items() if name != "events"},

@@ -54,6 +54,15 @@ class Metrics:
     mrr: float
 
 
+def stored_metrics(stored: StoredModel | None) -> dict[str, Metrics]:
+    """Return how a stored model did when it was trained; empty where that is not known."""
+    told = stored.meta.get("metrics") if stored else None
+    try:
+        return {system: Metrics(**row) for system, row in (told or {}).items()}
+    except (TypeError, AttributeError):  # of another version, or written by another hand
+        return {}
+
+
 @dataclass(frozen=True)
 class Scorer:
     """What scores: a model, and the demand forecast that its features read."""

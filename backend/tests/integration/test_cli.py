@@ -518,6 +518,7 @@ def test_one_user_is_rewritten(database: str, capsys: pytest.CaptureFixture[str]
             f"ranked by the stored model {version} (prior), nothing trained,"
             " as of 2026-03-02 12:00:00 UTC"
         ),
+        "hitrate@10 not measured: nothing trained",
         f"published 1 user × up to 2 eligible events as {version}",
     ]
 
@@ -527,8 +528,22 @@ def test_a_dry_run_without_a_training_says_so(capsys: pytest.CaptureFixture[str]
     assert run("recompute", "--as-of", AS_OF, "--skip-training", "--dry-run") == 0
     assert capsys.readouterr().out.splitlines() == [
         "the prior model would rank, nothing trained, as of 2026-03-02 12:00:00 UTC",
+        "hitrate@10 not measured: nothing trained",
         "dry run: nothing written",
     ]
+
+
+@pytest.mark.parametrize("words", ["--skip-training", "--user-id 3 --dry-run"])
+def test_without_a_training_the_hitrate_is_that_of_the_stored_model(
+    city: Site, capsys: pytest.CaptureFixture[str], words: str
+) -> None:
+    assert run("recompute", "--as-of", AS_OF, "--folds", "1", "--model", "prior") == 0
+    [measured] = re.findall(r"^hitrate@10 .*$", capsys.readouterr().out, re.MULTILINE)
+    assert run("recompute", "--as-of", AS_OF, *words.split()) == 0
+    assert f"\n{measured} when it was trained\n" in capsys.readouterr().out
+    city.run('UPDATE recommender_models SET meta = \'{"metrics": {"model": 1}}\'')
+    assert run("recompute", "--as-of", AS_OF, *words.split()) == 0
+    assert "\nhitrate@10 not measured: nothing trained\n" in capsys.readouterr().out
 
 
 def test_brackets_in_titles_and_names_are_shown_as_they_are(
