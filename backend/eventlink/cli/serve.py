@@ -29,8 +29,9 @@ def serve(
     _require_free(host, port)
     if settings().environment == "production":
         require_strong_secret(settings().secret_key)
-    with connection() as conn, TemporaryDirectory(prefix="eventlink-metrics-") as folder:
+    with connection() as conn:
         require_migrations(conn)
+    with TemporaryDirectory(prefix="eventlink-metrics-") as folder:
         if workers > 1:
             # Whichever process answers /metrics adds up the figures of all.
             os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", folder)

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from integration.sites import DAY, NOON, Site, a_small_site, rank_at
+from integration.sites import DAY, NOON, Site, a_small_site, eventually, rank_at
 
 from eventlink import errors
 from eventlink.cli import main
@@ -640,3 +640,26 @@ def test_ctrl_c_ends_all_processes_with_one_line(city: Site) -> None:
         os.killpg(running.pid, 0)
     assert city.contents() == before
     rank_at()
+
+
+def test_a_server_holds_no_transaction_and_ends_in_good_order_after_an_outage(site: Site) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    running = subprocess.Popen(
+        [sys.executable, "-c", "from eventlink.cli import main; main()", "serve", "--port", port],
+        env=os.environ | {"ENVIRONMENT": "development"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    ours = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    try:
+        assert eventually(
+            lambda: site.run(f"SELECT pid {ours} AND application_name = 'eventlink web'"), 30
+        )
+        assert site.run(f"SELECT pid {ours} AND starts_with(state, 'idle in transaction')") == []
+        assert site.run(f"SELECT pg_terminate_backend(pid) {ours}")
+    finally:
+        running.terminate()
+        _, printed = running.communicate(timeout=30)
+    assert running.returncode == 0
+    assert "Traceback" not in printed
