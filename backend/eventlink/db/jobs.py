@@ -184,7 +184,11 @@ _JOBS = text(
     f"SELECT job.id, job.task_name, {_STATUS}, job.args, job.attempts,"
     "       job.abort_requested AND job.status = 'doing',"
     "       event.queued_at, job.scheduled_at, event.started_at, event.ended_at,"
-    "       progress.phase, progress.done, progress.error"
+    # The last share that a job tells is from before it publishes, which ends it.
+    "       progress.phase,"
+    "       CASE WHEN job.status = 'succeeded' AND progress.phase IS NOT NULL"
+    "            THEN 1 ELSE progress.done END,"
+    "       progress.error"
     "  FROM (SELECT * FROM procrastinate_jobs"
     "         WHERE id < coalesce(:before, 9223372036854775807)"
     "           AND (cast(:job_id AS bigint) IS NULL OR id = :job_id)"

@@ -221,6 +221,18 @@ def test_jobs_are_listed_newest_first_with_what_became_of_them(site: Site) -> No
         failed = jobs.get_job(conn, job_id)
     assert (failed.status, failed.attempts) == ("failed", 1)
     assert failed.ended_at is not None
+    assert (failed.phase, failed.done) == ("fitting", 0.5)
+
+
+def test_a_job_that_succeeded_is_wholly_done(site: Site) -> None:
+    enqueue()
+    job_id, _ = start(site)
+    row = {"job_id": job_id, "phase": "publishing", "done": 0, "updated_at": datetime.now(UTC)}
+    site.add("job_progress", row)
+    site.run("SELECT procrastinate_finish_job_v1(%s, 'succeeded', false)", job_id)
+    with transaction() as conn:
+        job = jobs.get_job(conn, job_id)
+    assert (job.status, job.phase, job.done) == ("succeeded", "publishing", 1.0)
 
 
 def test_a_failed_recompute_is_tried_again_as_a_new_job_unless_one_waits(site: Site) -> None:
