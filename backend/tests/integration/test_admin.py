@@ -337,6 +337,13 @@ def test_without_the_queue_nothing_is_queued(
     refused = client.post("/api/admin/personalization/retrain", headers=headers)
     assert refused.status_code == 409
     assert site.run("SELECT count(*) FROM procrastinate_jobs") == [(0,)]
+    [(failed,)] = site.run(
+        "INSERT INTO procrastinate_jobs (queue_name, task_name, status)"
+        " VALUES ('training', 'recompute_recommendations_ml', 'failed') RETURNING id"
+    )
+    again = client.post(f"/api/admin/jobs/{failed}/retry", headers=headers)
+    assert (again.status_code, again.json()) == (409, refused.json())
+    assert site.run("SELECT id FROM procrastinate_jobs") == [(failed,)]
 
 
 def test_users_are_served_what_was_rolled_back_to(
@@ -520,6 +527,9 @@ def test_jobs_are_listed_filtered_cancelled_and_tried_again(
     assert listed("type=recompute_recommendations_ml") == [job]
     assert listed(f"before={job + 1}") == [job]
     assert listed("limit=1") == [job + 1]
+    assert listed("status=queued") == [job + 1, job]
+    site.run("UPDATE procrastinate_jobs SET status = 'doing' WHERE id = %s", job + 1)
+    assert listed("status=running") == [job + 1]
     cancelled = client.post(f"/api/admin/jobs/{job}/cancel", headers=headers)
     assert (cancelled.status_code, cancelled.json()["status"]) == (202, "cancelled")
     assert client.post(f"/api/admin/jobs/{job}/cancel", headers=headers).status_code == 409

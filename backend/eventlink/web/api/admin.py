@@ -64,8 +64,7 @@ def show_status(conn: Transaction, now: Now) -> RecommenderStatus:
 @router.post("/personalization/retrain", status_code=202, responses=answers(400, 409))
 def retrain(conn: Transaction, order: RetrainOrder | None = None) -> Enqueued:
     """Queue a recompute, or tell which one is queued or running already."""
-    if not settings().task_queue_enabled:
-        raise ConflictError("the queue is off; set TASK_QUEUE_ENABLED, or run: eventlink recompute")
+    _require_queue()
     wanted = order or RetrainOrder()
     options = jobs.usual_options(**wanted.model_dump(include={"top_n"}, exclude_none=True))
     return jobs.enqueue_retrain(
@@ -96,7 +95,7 @@ def list_jobs(
     conn: Transaction,
     limit: Limit = 20,
     before: Annotated[IdQuery | None, Query(description="Only jobs with a smaller id.")] = None,
-    status: Literal["todo", "doing", "succeeded", "failed", "cancelled", "aborted"] | None = None,
+    status: Literal["queued", "running", "succeeded", "failed", "cancelled"] | None = None,
     type: Literal["recompute_recommendations_ml", "refresh_user_recommendations_ml"]  # noqa: A002 (the query's name)
     | None = None,
 ) -> list[Job]:
@@ -113,6 +112,7 @@ def show_job(job_id: Id, conn: Transaction) -> Job:
 @router.post("/jobs/{job_id}/retry", status_code=202, responses=answers(404, 409))
 def retry_job(job_id: Id, conn: Transaction) -> Enqueued:
     """Queue a failed job once more."""
+    _require_queue()
     return jobs.retry_job(conn, job_id)
 
 
@@ -121,6 +121,11 @@ def cancel_job(job_id: Id, conn: Transaction) -> Job:
     """Cancel a queued job, or make the worker stop a running one."""
     jobs.cancel_job(conn, job_id)
     return jobs.get_job(conn, job_id)
+
+
+def _require_queue() -> None:
+    if not settings().task_queue_enabled:
+        raise ConflictError("the queue is off; set TASK_QUEUE_ENABLED, or run: eventlink recompute")
 
 
 def _name(admin_id: int) -> str:
