@@ -58,8 +58,7 @@ def create_app() -> FastAPI:
     Raises:
         WeakSecretError: ``SECRET_KEY`` may not sign in production.
     """
-    if settings().environment == "production":
-        require_strong_secret(settings().secret_key)
+    require_strong_secret(settings().secret_key, settings().environment)
     app = FastAPI(
         title="Event Link",
         description="The event recommender that lives in the Postgres you already have.",

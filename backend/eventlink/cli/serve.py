@@ -27,8 +27,7 @@ def serve(
     if workers < 1:
         raise InvalidOptionError(f"--workers must be at least 1, not {workers}")
     _require_free(host, port)
-    if settings().environment == "production":
-        require_strong_secret(settings().secret_key)
+    require_strong_secret(settings().secret_key, settings().environment)
     with connection() as conn:
         require_migrations(conn)
     with TemporaryDirectory(prefix="eventlink-metrics-") as folder:

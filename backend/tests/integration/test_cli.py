@@ -380,6 +380,20 @@ def test_the_other_commands_tell_bad_input_likewise(
     complaint(capsys.readouterr().err)
 
 
+@pytest.mark.parametrize("words", ["serve", "token 1"])
+def test_in_production_nothing_is_signed_with_a_weak_secret(
+    database: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
+    a_small_site(database)
+    monkeypatch.setenv("SECRET_KEY", "")
+    monkeypatch.setenv("ENVIRONMENT", "production")
+    settings.cache_clear()
+    assert run(*words.split()) == errors.WeakSecretError.exit_code
+    printed = capsys.readouterr()
+    assert "openssl rand" in complaint(printed.err)
+    assert printed.out == ""
+
+
 def test_a_port_that_is_taken_is_told_before_anything_starts(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

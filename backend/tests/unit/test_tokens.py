@@ -99,7 +99,8 @@ def test_what_is_no_token_is_refused(token: str) -> None:
 
 
 def test_a_secret_is_strong_if_it_is_long_and_varied() -> None:
-    require_strong_secret("0123456789abcdef" * 2)
+    require_strong_secret("0123456789abcdef" * 2, "production")
     for weak in ("", "0123456789abcdef", "ab" * 32):
         with pytest.raises(WeakSecretError):
-            require_strong_secret(weak)
+            require_strong_secret(weak, "production")
+        require_strong_secret(weak, "development")
