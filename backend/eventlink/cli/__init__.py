@@ -6,6 +6,8 @@ What lives here: the program itself and the one place where errors become a line
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from importlib.metadata import version
+from typing import Annotated
 
 import typer
 from pydantic import ValidationError
@@ -59,12 +61,31 @@ def program(asked: str | None = None) -> typer.Typer:
         rich_markup_mode=None,  # boxes cut long options off at 80 columns
         context_settings={"help_option_names": ["-h", "--help"]},
     )
+    app.callback()(_all)
     for name, (module, summary) in COMMANDS.items():
         if asked in {name, None}:
             app.command(name)(_function(module, name))
         else:
             app.command(name, help=summary)(_not_asked)
     return app
+
+
+def _tell_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"eventlink {version('eventlink')}")
+        raise typer.Exit
+
+
+def _all(
+    tell_version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Tell the version and exit.", callback=_tell_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """Take what is no command's own option."""
+    del tell_version
 
 
 def _function(module: str, name: str) -> Callable[..., None]:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -579,6 +580,11 @@ def test_without_a_command_the_help_is_shown(capsys: pytest.CaptureFixture[str])
     printed = capsys.readouterr()
     assert "recompute" in printed.out
     assert printed.err == ""
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--version") == 0
+    assert capsys.readouterr().out == f"eventlink {version('eventlink')}\n"
 
 
 # As a process --------------------------------------------------------------------------------
