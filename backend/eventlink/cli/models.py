@@ -1,6 +1,5 @@
 """``eventlink models``."""
 
-from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -9,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy import Connection
 
+from eventlink.config import settings
 from eventlink.db.session import require_migrations, transaction
 from eventlink.errors import InvalidOptionError
 from eventlink.services import models as service
@@ -55,8 +55,19 @@ def _switch(conn: Connection, version: str | None, *, rollback: bool) -> Switche
 
 
 def _tell(done: Switched) -> None:
-    for name, value in asdict(done).items():
-        typer.echo(f"{name.replace('_', ' ')}: {'none' if value is None else value}")
+    version, before, made_by = done.model_version, done.instead_of, done.rankings_made_by
+    typer.echo(f"{version} serves{'' if before in {None, version} else f' instead of {before}'}")
+    if made_by is not None:
+        still = "" if made_by == version else " still"
+        typer.echo(f"everybody's rankings are{still} by {made_by} (generation {done.generation})")
+    if done.refreshed_rankings_deleted:
+        typer.echo(
+            f"rankings of single users by other models: {done.refreshed_rankings_deleted} deleted"
+        )
+    if done.recompute_job_id is not None:
+        typer.echo(f"job {done.recompute_job_id} is to rank everybody anew")
+    elif not settings().task_queue_enabled:
+        typer.echo("to rank everybody anew, run: eventlink recompute --skip-training")
 
 
 def _table(found: list[ModelSummary]) -> Table:

@@ -367,7 +367,7 @@ def test_users_are_served_what_was_rolled_back_to(
 
 
 def test_the_command_line_lists_activates_and_rolls_back(
-    site: Site, capsys: pytest.CaptureFixture[str]
+    site: Site, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def run(*words: str) -> tuple[int, str]:
         with pytest.raises(SystemExit) as stopped:
@@ -381,10 +381,12 @@ def test_the_command_line_lists_activates_and_rolls_back(
     publish("b", [101], NOON + DAY)
     code, told = run("--rollback")
     assert code == 0
-    assert (
-        f"model version: a[b]:c\ninstead of: b\nrankings made by: a[b]:c\ngeneration: {first}"
-        in told
-    )
+    [(job,)] = site.run("SELECT id FROM procrastinate_jobs")
+    assert told.splitlines() == [
+        "a[b]:c serves instead of b",
+        f"everybody's rankings are by a[b]:c (generation {first})",
+        f"job {job} is to rank everybody anew",
+    ]
     code, told = run()
     assert [line.split()[:2] for line in told.splitlines()[1:]] == [["*", "a[b]:c"], ["b", "prior"]]
     site.run(
@@ -392,7 +394,13 @@ def test_the_command_line_lists_activates_and_rolls_back(
         " WHERE model_version = 'b'"
     )
     assert "2026-03-01 01:04" in run()[1]
-    assert run("--activate", "b")[0] == 0
+    refresh("a[b]:c", 1, [100], NOON + 2 * DAY)
+    monkeypatch.setenv("TASK_QUEUE_ENABLED", "false")
+    settings.cache_clear()
+    code, told = run("--activate", "b")
+    assert code == 0
+    assert "rankings of single users by other models: 1 deleted" in told
+    assert "run: eventlink recompute --skip-training" in told
     assert active(site) == "b"
     assert run("--activate", "b", "--rollback")[0] == 2
     assert run("--limit", "0")[0] == 2
