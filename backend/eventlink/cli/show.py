@@ -1,5 +1,6 @@
 """``eventlink show``."""
 
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -35,10 +36,17 @@ def show(
     # People write brackets and colons into titles; they are not markup.
     width = None if Console().is_terminal else 110
     console = Console(highlight=False, markup=False, emoji=False, width=width)
-    for shown in show_rankings(user_ids or [], max(sample, 0), top, language):
+    for shown in show_rankings(user_ids or [], max(sample, 0), top, datetime.now(UTC), language):
         console.print()
         console.print(_heading(shown))
-        console.print(_table(shown) if shown.events else "  no ranking is stored")
+        if not shown.events:
+            console.print("  no ranking is stored, or nothing in it may be shown any more")
+            continue
+        made = shown.events[0][0]
+        console.print(
+            f"ranked {made.generated_at.astimezone(UTC):%F %H:%M} UTC by {made.model_version}"
+        )
+        console.print(_table(shown))
 
 
 def _heading(shown: Shown) -> str:
@@ -54,11 +62,11 @@ def _heading(shown: Shown) -> str:
 def _table(shown: Shown) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 2))
     table.add_column("", justify="right")
-    for name in ("event", "starts", "why"):
-        table.add_column(name, no_wrap=name == "starts")
+    for name in ("event", "starts (UTC)", "why"):
+        table.add_column(name, no_wrap=name.startswith("starts"))
     table.add_column("score", justify="right")
     for event, reason in shown.events:
         title = event.title or event.category or f"event {event.event_id}"
-        starts = f"{event.start_time:%a %d %b %H:%M}"
+        starts = f"{event.start_time.astimezone(UTC):%a %d %b %H:%M}"
         table.add_row(str(event.rank), title, starts, reason, f"{100 * event.score:.2g} %")
     return table

@@ -9,20 +9,20 @@ from datetime import datetime
 from sqlalchemy import Connection, text
 
 from eventlink.db.events import readable
+from eventlink.db.served import MAY_BE_SHOWN, SEATS
 
-SERVED = text(
-    f"""
-    SELECT served.rank, served.event_id, served.score, served.reason, event.title, event.category,
-           event.city, {readable("event.start_time")}, owner.full_name, event.owner_id,
-           tag.name
+SERVED = f"""
+    SELECT row_number() OVER (ORDER BY served.rank), served.event_id, served.score, served.reason,
+           event.title, event.category, event.city, {readable("event.start_time")},
+           owner.full_name, event.owner_id, tag.name, served.model_version, served.generated_at
       FROM user_recommendations AS served
       JOIN events AS event ON event.id = served.event_id
       LEFT JOIN users AS owner ON owner.id = event.owner_id
       LEFT JOIN tags AS tag ON served.reason = 'interest_tag:' || tag.id
-     WHERE served.user_id = :user_id
-     ORDER BY served.rank LIMIT :top
-    """
-)
+      {SEATS}
+     WHERE served.user_id = %(user_id)s AND {MAY_BE_SHOWN}
+     ORDER BY served.rank LIMIT %(top)s
+"""
 
 # In turn one with a long past, one with a short past, one without.
 SAMPLE = text(
@@ -53,6 +53,8 @@ class ServedEvent:
     organizer: str | None
     organizer_id: int | None
     tag: str | None
+    model_version: str
+    generated_at: datetime
 
 
 @dataclass(frozen=True)
@@ -86,15 +88,17 @@ def person(conn: Connection, user_id: int) -> Person | None:
     return None if row is None else Person(*row)
 
 
-def served_events(conn: Connection, user_id: int, top: int) -> list[ServedEvent]:
-    """Return a user's served ranking, best first; empty where there is none.
+def served_events(conn: Connection, user_id: int, top: int, now: datetime) -> list[ServedEvent]:
+    """Return what may be shown of a user's stored ranking, best first; empty where nothing may.
 
     Args:
         conn: An open connection.
         user_id: Whose.
         top: At most so many.
+        now: The instant.
     """
-    return [ServedEvent(*row) for row in conn.execute(SERVED, {"user_id": user_id, "top": top})]
+    values = {"user_id": user_id, "top": top, "now": now}
+    return [ServedEvent(*row) for row in conn.exec_driver_sql(SERVED, values)]
 
 
 def sample_users(conn: Connection, count: int) -> list[int]:

@@ -4,6 +4,7 @@ What does not live here: layout (``cli.show``).
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from eventlink.db.catalogue import Person, ServedEvent, person, sample_users, served_events
 from eventlink.db.session import require_migrations, transaction
@@ -21,7 +22,7 @@ class Shown:
 
 
 def show_rankings(
-    user_ids: list[int], sample: int, top: int, language: str | None = None
+    user_ids: list[int], sample: int, top: int, now: datetime, language: str | None = None
 ) -> list[Shown]:
     """Read users' served rankings.
 
@@ -29,6 +30,7 @@ def show_rankings(
         user_ids: Whose.
         sample: How many more users to choose.
         top: Events for each.
+        now: When; what has started by then, say, is not shown.
         language: Of the reasons; each user's own if None.
 
     Raises:
@@ -42,7 +44,7 @@ def show_rankings(
             if who is None:
                 raise UnknownUserError(f"user {user_id} does not exist")
             tongue = language or who.language or "en"
-            events = served_events(conn, user_id, top)
+            events = served_events(conn, user_id, top, now)
             shown.append(Shown(who, [(event, _reason(event, tongue)) for event in events]))
     return shown
 

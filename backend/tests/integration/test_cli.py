@@ -561,11 +561,17 @@ def test_without_a_training_the_hitrate_is_that_of_the_stored_model(
     assert "\nhitrate@10 not measured: nothing trained\n" in capsys.readouterr().out
 
 
+def to_come(site: Site) -> None:
+    """Move the events of a small site to where the clock does not reach them."""
+    site.run("UPDATE events SET start_time = '2126-03-04T12:00Z', end_time = NULL")
+
+
 def test_brackets_in_titles_and_names_are_shown_as_they_are(
     database: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     site = a_small_site(database)
     site.run("UPDATE events SET title = '[Online] Jazz [/b] :tada:'")
+    to_come(site)
     site.run("UPDATE users SET full_name = 'Ana [/] Pop'")
     rank_at()
     assert run("show", "1", "--language", "ro") == 0
@@ -573,6 +579,26 @@ def test_brackets_in_titles_and_names_are_shown_as_they_are(
     assert "[Online] Jazz [/b] :tada:" in shown
     assert "User 1 Ana [/] Pop" in shown
     assert "Urmărești Ana [/] Pop" in shown
+
+
+def test_a_ranking_is_shown_with_its_age_and_without_what_may_not_be_shown(
+    database: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site = a_small_site(database)
+    to_come(site)
+    rank_at()
+    [(first, *_), (second, *_)] = site.rankings()[1]
+    site.run("UPDATE events SET title = 'Event ' || id")
+    site.run("UPDATE events SET start_time = now() - interval '1 minute' WHERE id = %s", first)
+    assert run("show", "1") == 0
+    shown = capsys.readouterr().out
+    assert re.search(r"ranked 2026-03-02 12:00 UTC by \S+", shown)
+    assert "starts (UTC)" in shown
+    assert f"Event {first}" not in shown
+    assert re.search(rf" 1 +Event {second} +Mon 04 Mar 12:00", shown)
+    site.run("UPDATE events SET status = 'cancelled'")
+    assert run("show", "1") == 0
+    assert "nothing in it may be shown any more" in capsys.readouterr().out
 
 
 def test_without_a_command_the_help_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
