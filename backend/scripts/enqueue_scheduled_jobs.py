@@ -2,6 +2,12 @@
 
 import sys
 
-from eventlink.cli import main
+try:
+    from eventlink.cli import main
+except ModuleNotFoundError as error:
+    sys.exit(
+        f"eventlink: error: {sys.executable} has no module {error.name};"
+        " run make setup, then: .venv/bin/python backend/scripts/enqueue_scheduled_jobs.py"
+    )
 
 main(["enqueue", *sys.argv[1:]])

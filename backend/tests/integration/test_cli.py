@@ -644,6 +644,15 @@ def test_the_script_fails_with_the_same_line_and_code() -> None:
     assert done.stdout == ""
 
 
+@pytest.mark.parametrize("path", sorted(SCRIPT.parent.glob("*.py")), ids=lambda path: path.stem)
+def test_a_script_run_by_another_python_says_which_one_to_take(path: Path) -> None:
+    bare = [sys.executable, "-I", "-S", str(path)]  # without what is installed
+    done = subprocess.run(bare, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    told = f".venv/bin/python {path.relative_to(PROJECT_ROOT)}"
+    assert complaint(done.stderr).endswith(f"run make setup, then: {told}")
+
+
 SLOW_RANKING = """
 import os, time
 from eventlink.cli import main

@@ -54,7 +54,7 @@ def test_every_command_in_the_documents_exists(document: str, line: str) -> None
     if words[0] == "make":
         assert set(words[1:]) <= set(TARGETS)
         return
-    if words[0] == "python":
+    if words[0] in {"python", ".venv/bin/python"}:
         script, words = words[1], words[1:]
         assert (PROJECT_ROOT / script).is_file()
         if script not in SCRIPTS:
