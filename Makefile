@@ -5,13 +5,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 SYSTEM_POSTGRES = $(lastword $(sort $(wildcard /usr/lib/postgresql/*/bin)))
+PORT ?= 8000
 DEMO = env -u DATABASE_URL EVENTLINK_DATA_DIR=.eventlink/demo ENVIRONMENT=development $(BIN)/eventlink
+
+no_city = { echo "no city yet; run make demo first" >&2; exit 1; }
 
 # Install a Debian package where we may; fails elsewhere.
 debian = [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y --no-install-recommends $(1) >/dev/null
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test demo serve train bench lock clean
+.PHONY: help setup check test demo serve token train bench lock clean
 
 help: ## Tell what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,15 +55,26 @@ demo: setup ## Simulate a city on the embedded PostgreSQL, train, publish, show
 	@echo
 	@echo "How to go on:"
 	@echo "  make serve    serve this city over HTTP, with a worker that keeps it fresh"
+	@echo "For other commands on this city, with DATABASE_URL unset:"
+	@echo "  export EVENTLINK_DATA_DIR=.eventlink/demo ENVIRONMENT=development"
+	@echo "  $(BIN)/eventlink show 17"
+	@echo "  $(BIN)/eventlink create-admin admin@example.org"
+	@echo "For data of your own:"
 	@echo "  export DATABASE_URL=postgresql://user:password@host:5432/database"
 	@echo "  $(BIN)/eventlink migrate && $(BIN)/eventlink import DIR && $(BIN)/eventlink recompute"
-	@echo "  $(BIN)/eventlink --help, README.md, docs/"
+	@echo "To read on: $(BIN)/eventlink --help, README.md, docs/"
 
-serve: setup ## Serve the demo's city over HTTP, with a worker that keeps it fresh
+serve: setup ## Serve the demo's city over HTTP, with a worker that keeps it fresh (PORT=8000)
+	@[ -d .eventlink/demo ] || $(no_city)
 	@$(DEMO) migrate
-	@$(DEMO) worker & worker=$$!; trap 'kill $$worker; wait $$worker' EXIT; \
-		echo "try: curl -H \"Authorization: Bearer \$$($(DEMO) token 17)\" localhost:8000/api/recommendations"; \
-		$(DEMO) serve
+	@$(DEMO) token 17 >/dev/null 2>&1 || $(no_city)
+	@# Ctrl-C reaches the worker too, and then there is nobody left to stop.
+	@$(DEMO) worker & worker=$$!; trap '{ kill $$worker; wait $$worker; } 2>/dev/null' EXIT; \
+		echo "try: curl -s -H \"Authorization: Bearer \$$(make -s -C $(CURDIR) token)\" localhost:$(PORT)/api/recommendations"; \
+		$(DEMO) serve --port $(PORT)
+
+token: setup ## Print an access token of one of the demo's people
+	@$(DEMO) token 17 2>/dev/null || $(no_city)
 
 train: setup ## Train and publish on the database of DATABASE_URL
 	$(BIN)/eventlink recompute
