@@ -501,6 +501,17 @@ def test_a_retrain_is_queued_once(client: TestClient, headers: dict[str, str], s
     ) == [("20",)]
 
 
+@pytest.mark.parametrize(
+    ("body", "status"), [(b'{"nonsense": 1}', 422), (b'{"top_n":', 422), (b'{"\xff": 1}', 400)]
+)
+def test_a_body_with_unknown_fields_or_without_json_queues_nothing(
+    client: TestClient, headers: dict[str, str], site: Site, body: bytes, status: int
+) -> None:
+    path, json_ = "/api/admin/personalization/retrain", {"Content-Type": "application/json"}
+    assert client.post(path, headers=headers | json_, content=body).status_code == status
+    assert site.run("SELECT count(*) FROM procrastinate_jobs") == [(0,)]
+
+
 def test_a_retrain_is_as_the_site_has_set_it_unless_asked_otherwise(
     client: TestClient, headers: dict[str, str], site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
