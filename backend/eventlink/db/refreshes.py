@@ -40,6 +40,7 @@ RETURNING due_at
 """For psycopg, with the parameters ``user_id`` and ``min_interval`` (seconds); gives ``due_at``."""
 
 # Who acted while the new model ranked has a later ranking by the old one, which goes on serving.
+# Who is being erased is left out, and not waited for.
 MARK_OVERTAKEN = text(
     """
     INSERT INTO recommendation_refreshes AS held (user_id, sequence, due_at)
@@ -48,7 +49,9 @@ MARK_OVERTAKEN = text(
       JOIN recommendation_generations AS made USING (generation)
       JOIN recommendation_overlay AS later
         ON later.generated_at >= made.generated_at AND later.model_version <> made.model_version
+      JOIN users ON users.id = later.user_id
      ORDER BY later.user_id
+       FOR KEY SHARE OF users SKIP LOCKED
         ON CONFLICT (user_id) DO UPDATE
        SET sequence = held.sequence + 1, due_at = least(held.due_at, now())
     """
@@ -179,7 +182,7 @@ def mark_overtaken(conn: Connection) -> None:
     New events enter only what the active model has ranked.
 
     Args:
-        conn: Inside the transaction that makes the generation serve.
+        conn: Inside the transaction that makes the generation serve, its model active by now.
     """
     conn.execute(MARK_OVERTAKEN)
 

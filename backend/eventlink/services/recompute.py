@@ -367,7 +367,6 @@ def _rank_and_publish(
         fence(conn)
         if generation is not None:
             serve_generation(conn, generation)
-            mark_overtaken(conn)
         else:
             for part in _lists(to_rank, ranked, report):
                 store_refreshed(conn, version, request.now, part)
@@ -376,6 +375,9 @@ def _rank_and_publish(
             found = trained.meta() if trained and made is trained.scorer else {}
             model = _to_store(name, request, made, found, data)
             store_model(conn, model, activate=made is scorer)
+        if generation is not None:
+            # After the new model is active: refreshes under way by the old one were waited for.
+            mark_overtaken(conn)
     clean_up()
     report("publishing", 1.0)
     return version, ranked.users

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from time import monotonic
 from typing import Any, cast
 
+import psycopg
 import pytest
 from integration.sites import DAY, NOON, Site, a_small_site, eventually, rank_at, recompute_at
 
@@ -40,25 +41,34 @@ def mark(*user_ids: int, min_interval: float = 0) -> None:
             mark_for_refresh(conn, user_id, min_interval)
 
 
-@pytest.fixture
-def clock() -> Callable[[], datetime]:
-    """A function that tells the time: ``LATER`` when the test begins."""
-    begun = monotonic()
-    return lambda: LATER + timedelta(seconds=monotonic() - begun)
+class Clock:
+    """Goes on while a test runs, so that what is done later is dated later."""
+
+    begun = 0.0
+
+    def now(self, since: datetime = LATER) -> datetime:
+        """Tell the time, which was ``since`` when the test began."""
+        return since + timedelta(seconds=monotonic() - self.begun)
 
 
-def drain(refresher: Refresher, now: datetime | Callable[[], datetime] = LATER) -> int:
+CLOCK = Clock()
+
+
+@pytest.fixture(autouse=True)
+def _from_now_on() -> None:
+    CLOCK.begun = monotonic()
+
+
+def drain(refresher: Refresher, since: datetime = LATER) -> int:
     """Refresh until nobody is due and nothing is being loaded."""
     count = 0
-    while (
-        done := refresher.refresh_due(now() if callable(now) else now)
-    ) or refresher._loading is not None:
+    while (done := refresher.refresh_due(CLOCK.now(since))) or refresher._loading is not None:
         count += done
     return count
 
 
 def catch_up(refresher: Refresher) -> None:
-    while refresher.catch_up(LATER):
+    while refresher.catch_up(CLOCK.now()):
         pass
 
 
@@ -77,8 +87,10 @@ def refreshed(site: Site) -> list[int]:
 def test_who_did_nothing_new_keeps_the_ranking_of_the_recompute(city: Site, model: str) -> None:
     recompute_at(model=model)
     published = city.rankings()
+    refresher = Refresher()
+    assert refresher.refresh_due(NOON) == 0  # loads
     mark(*published)
-    assert drain(Refresher(), NOON) == len(published)
+    assert sum(iter(lambda: refresher.refresh_due(NOON), 0)) == len(published)
     assert refreshed(city) == sorted(published)
     for user, ranking in city.rankings().items():  # sums hang on the size of the block
         assert dict(ranking) == pytest.approx(dict(published[user]), rel=1e-5)
@@ -86,17 +98,17 @@ def test_who_did_nothing_new_keeps_the_ranking_of_the_recompute(city: Site, mode
     assert city.run(columns)[0][1] > 1
 
 
-def test_what_was_done_a_second_ago_counts(small: Site, clock: Callable[[], datetime]) -> None:
+def test_what_was_done_a_second_ago_counts(small: Site) -> None:
     refresher = Refresher()
     mark(2)
-    drain(refresher, clock)
+    drain(refresher)
     before = small.rankings()[2]
     small.add(
         "event_interactions",
         {"user_id": 2, "event_id": 101, "interaction_type": "click", "occurred_at": LATER - SECOND},
     )
     mark(2)
-    assert drain(refresher, clock) == 1
+    assert drain(refresher) == 1
     assert dict(small.rankings()[2]) != dict(before)
 
 
@@ -176,7 +188,7 @@ def test_a_mark_made_while_the_refresh_runs_stays(
 
     meanwhile(monkeypatch, then)
     mark(1)
-    assert refresher.refresh_due(LATER) == 1
+    assert refresher.refresh_due(CLOCK.now()) == 1
     assert due(small) == [1]
     assert drain(refresher) == 1
     assert (due(small), small.events_of(1)) == ([], [100])
@@ -205,7 +217,7 @@ def test_whoever_marks_does_not_wait_for_a_ranking(
 
     meanwhile(monkeypatch, then)
     mark(1)
-    assert Refresher().refresh_due(LATER) == 1
+    assert Refresher().refresh_due(CLOCK.now()) == 1
     wait = small.run(
         "SELECT extract(epoch FROM due_at - refreshed_at) FROM recommendation_refreshes"
     )
@@ -213,10 +225,10 @@ def test_whoever_marks_does_not_wait_for_a_ranking(
 
 
 def test_a_worker_that_waited_for_its_load_ranks_after_one_that_did_not(
-    small: Site, monkeypatch: pytest.MonkeyPatch, clock: Callable[[], datetime]
+    small: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     quick, asked, loaded, load = Refresher(), threading.Event(), threading.Event(), refresh.load
-    drain(quick, clock)
+    drain(quick)
 
     def slow(now: datetime) -> Warm:
         asked.set()
@@ -224,12 +236,12 @@ def test_a_worker_that_waited_for_its_load_ranks_after_one_that_did_not(
         return load(now)
 
     monkeypatch.setattr(refresh, "load", slow)
-    waiting = threading.Thread(target=lambda: Refresher().refresh_due(clock()))
+    waiting = threading.Thread(target=lambda: Refresher().refresh_due(CLOCK.now()))
     waiting.start()
     assert asked.wait(30)
     mark(1)
-    assert drain(quick, clock) == 1
-    small.registration(1, 101, registered_at=clock())
+    assert drain(quick) == 1
+    small.registration(1, 101, registered_at=CLOCK.now())
     mark(1)
     loaded.set()
     waiting.join()
@@ -237,15 +249,13 @@ def test_a_worker_that_waited_for_its_load_ranks_after_one_that_did_not(
     assert small.events_of(1) == [100]
 
 
-def test_nothing_is_lost_while_marks_and_refreshes_race(
-    city: Site, clock: Callable[[], datetime]
-) -> None:
+def test_nothing_is_lost_while_marks_and_refreshes_race(city: Site) -> None:
     rank_at()
     users = sorted(city.rankings())[:20]
     taken = {user: city.events_of(user)[:8] for user in users}
     refreshers = [Refresher(), Refresher()]
     for refresher in refreshers:
-        drain(refresher, clock)
+        drain(refresher)
     over = threading.Event()
 
     def act(turn: int) -> None:
@@ -261,8 +271,8 @@ def test_nothing_is_lost_while_marks_and_refreshes_race(
 
     def work(refresher: Refresher) -> None:
         while not over.is_set():
-            drain(refresher, clock)
-        drain(refresher, clock)
+            drain(refresher)
+        drain(refresher)
 
     workers = [threading.Thread(target=work, args=(refresher,)) for refresher in refreshers]
     actors = [threading.Thread(target=act, args=(turn,)) for turn in range(2)]
@@ -322,7 +332,7 @@ def test_a_database_that_was_away_is_found_again(
     with monkeypatch.context() as broken:
         broken.setattr(persons, "OF_PERSONS", (*OF_PERSONS, end))
         with pytest.raises(DatabaseUnreachableError):
-            refresher.refresh_due(LATER)
+            refresher.refresh_due(CLOCK.now())
     assert due(small) == [1, 2]
     small.run("UPDATE recommendation_refreshes SET due_at = now(), claimed_until = now()")
     drain(refresher)
@@ -420,7 +430,7 @@ def test_a_model_that_was_replaced_meanwhile_publishes_nothing(
 
     meanwhile(monkeypatch, then)
     mark(1)
-    Refresher().refresh_due(LATER)
+    Refresher().refresh_due(CLOCK.now())
     assert (refreshed(small), due(small)) == ([], [1])
 
 
@@ -489,6 +499,64 @@ def test_a_new_event_reaches_those_who_acted_while_a_new_model_ranked(
     assert eventually(reached)
 
 
+@pytest.mark.parametrize("in_flight", [1, 2])
+def test_refreshes_under_way_while_a_new_model_begins_to_serve_are_done_again(
+    small: Site, monkeypatch: pytest.MonkeyPatch, in_flight: int
+) -> None:
+    refresher, build, rank = Refresher(), recompute._build, refresh._rank
+    store = recompute.store_explorations
+    drain(refresher)
+    ranked, publishing = threading.Event(), threading.Event()
+    late = threading.Thread(target=lambda: refresher.refresh_due(CLOCK.now()))
+
+    def rank_slowly(*args: Any) -> Any:
+        found = rank(*args)
+        ranked.set()
+        assert publishing.wait(30)
+        return found
+
+    def build_meanwhile(*args: Any) -> Any:
+        mark(1)
+        drain(refresher)
+        built = build(*args)
+        mark(in_flight)
+        monkeypatch.setattr(refresh, "_rank", rank_slowly)
+        late.start()
+        assert ranked.wait(30)
+        return built
+
+    def store_meanwhile(*args: Any) -> None:
+        publishing.set()
+        late.join(1)  # it is over, or waits for us
+        store(*args)
+
+    monkeypatch.setattr(recompute, "_build", build_meanwhile)
+    monkeypatch.setattr(recompute, "store_explorations", store_meanwhile)
+    recompute_at(NOON + SECOND, activate=Activate.ALWAYS)
+    late.join()
+    assert due(small) == sorted({1, in_flight})
+
+
+def test_a_publish_does_not_wait_for_a_user_who_is_being_erased(
+    small: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refresher, build = Refresher(), recompute._build
+    drain(refresher)
+    with psycopg.connect(small.address) as eraser:
+
+        def build_meanwhile(*args: Any) -> Any:
+            mark(1)
+            drain(refresher)
+            built = build(*args)
+            eraser.execute("DELETE FROM users WHERE id = 1")
+            return built
+
+        monkeypatch.setattr(recompute, "_build", build_meanwhile)
+        recompute_at(NOON + SECOND, activate=Activate.ALWAYS)
+    assert due(small) == []
+    assert small.events_of(1) == []
+
+
 def test_a_new_event_that_is_refused_holds_up_nobody(
     small: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -498,8 +566,8 @@ def test_a_new_event_that_is_refused_holds_up_nobody(
     monkeypatch.setattr(refresh, "enter_events", refuse)
     small.event(102, created_at=NOON + SECOND)
     refresher = Refresher()
-    assert refresher.refresh_due(LATER) > 0
-    assert refresher.refresh_due(LATER) == 0
+    assert refresher.refresh_due(CLOCK.now()) > 0
+    assert refresher.refresh_due(CLOCK.now()) == 0
     mark(1)
     drain(refresher)
     assert 102 in small.events_of(1)
@@ -518,7 +586,7 @@ def test_what_is_new_is_learned_of_though_nobody_is_due(
     refresher = Refresher()
     monkeypatch.setenv("RECOMMENDATIONS_REALTIME_REFRESH_ENABLED", "false")
     settings.cache_clear()
-    assert not refresher.catch_up(LATER)
+    assert not refresher.catch_up(CLOCK.now())
     assert refresher._loading is None
     monkeypatch.undo()
     settings.cache_clear()
@@ -548,7 +616,7 @@ def test_what_was_begun_for_another_model_is_not_ranked_by(
     catch_up(refresher)
     small.event(102, created_at=NOON + SECOND)
     monkeypatch.setattr(refresh, "renew", slow)
-    assert eventually(lambda: refresher.catch_up(LATER))
+    assert eventually(lambda: refresher.catch_up(CLOCK.now()))
     assert begun.wait(30)
     recompute_at(activate=Activate.ALWAYS, model_version="another")
     go_on.set()
@@ -608,12 +676,12 @@ def test_what_cannot_be_loaded_is_not_tried_again_at_once(
     small.event(102, created_at=NOON + SECOND)
 
     def is_tried() -> bool:
-        refresher.catch_up(LATER)
+        refresher.catch_up(CLOCK.now())
         return bool(tried)
 
     assert eventually(is_tried)
     for _ in range(50):
-        refresher.catch_up(LATER)
+        refresher.catch_up(CLOCK.now())
     assert len(tried) == 1
 
 
@@ -623,7 +691,7 @@ def test_what_was_replaced_as_a_whole_is_loaded_before_anybody_is_ranked(small: 
     before = refresher._warm
     small.run("DELETE FROM recommendation_serving")
     mark(1)
-    assert refresher.refresh_due(LATER) == 1
+    assert refresher.refresh_due(CLOCK.now()) == 1
     assert refresher._warm is not before
 
 
