@@ -214,7 +214,7 @@ class Dataset:
         logs = (self.registrations.at, self.favorites.at, self.interactions.at)
         return max((float(at[-1]) for at in logs if len(at)), default=-np.inf)
 
-    def before(self, as_of: float) -> "Dataset":
+    def before(self, as_of: float, *, repeats: bool = False) -> "Dataset":
         """Return what was known at an instant: no row dated at or after it remains.
 
         Indices keep their meaning. An event that was not yet public keeps its row, emptied, so
@@ -222,15 +222,16 @@ class Dataset:
 
         Args:
             as_of: Seconds since 1970-01-01 UTC.
+            repeats: As in ``acts_before``.
         """
         known = self.events.created < as_of
         return replace(
-            self.acts_before(as_of),
+            self.acts_before(as_of, repeats=repeats),
             events=_forget(self.events, known, as_of),
             event_tags=self.event_tags.rows(known[self.event_tags.event]),
         )
 
-    def acts_before(self, as_of: float) -> "Dataset":
+    def acts_before(self, as_of: float, *, repeats: bool = False) -> "Dataset":
         """Return the Dataset without what users did at an instant or after, or to later events.
 
         Of a user's registrations for an event only the latest remains. Whoever registers and takes
@@ -238,9 +239,16 @@ class Dataset:
 
         Args:
             as_of: Seconds since 1970-01-01 UTC.
+            repeats: Keep the registrations that a later one repeats, for whoever looks at earlier
+                instants too.
         """
         known = self.events.created < as_of
-        registrations = _of_known(_latest(self.registrations, as_of), known)
+        registrations = _earlier(self.registrations, as_of)
+        if not repeats:
+            registrations = registrations.rows(
+                self.registrations.again[: len(registrations)] >= as_of
+            )
+        registrations = _of_known(registrations, known)
         over = self.events.start[registrations.event] < as_of
         return replace(
             self,
@@ -266,13 +274,6 @@ T = TypeVar("T", UserTags, UserOrganizers, Registrations, Favorites, Interaction
 
 def _earlier(table: T, as_of: float) -> T:
     return table.rows(slice(0, int(np.searchsorted(table.at, as_of, side="left"))))
-
-
-def _latest(log: Registrations, as_of: float) -> Registrations:
-    """Drop rows of the instant or later, and those that a later one of them repeats."""
-    earlier = _earlier(log, as_of)
-    latest = log.again[: len(earlier)] >= as_of
-    return earlier if latest.all() else earlier.rows(latest)
 
 
 def _of_known(table: OfEvent, known: Bools) -> OfEvent:

@@ -93,6 +93,9 @@ def renumbered(data: Dataset, to: Moves) -> Dataset:
         data: The earlier one.
         to: The later one's indices.
     """
+    registrations = replace(data.registrations, event=moved(data.registrations.event, to.events))
+    if "again" in vars(data.registrations):  # the pairs are the same, and sorting them takes long
+        vars(registrations)["again"] = data.registrations.again
     return replace(
         data,
         users=replace(data.users, city=moved(data.users.city, to.cities)),
@@ -100,7 +103,7 @@ def renumbered(data: Dataset, to: Moves) -> Dataset:
         hidden_tags=replace(data.hidden_tags, tag=moved(data.hidden_tags.tag, to.tags)),
         follows=replace(data.follows, organizer=moved(data.follows.organizer, to.organizers)),
         blocks=replace(data.blocks, organizer=moved(data.blocks.organizer, to.organizers)),
-        registrations=replace(data.registrations, event=moved(data.registrations.event, to.events)),
+        registrations=registrations,
         favorites=replace(data.favorites, event=moved(data.favorites.event, to.events)),
         interactions=replace(data.interactions, event=moved(data.interactions.event, to.events)),
         intents=replace(

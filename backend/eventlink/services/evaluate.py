@@ -96,7 +96,7 @@ def evaluate_database(
     report("reading the database", 0.0)
     data, _ = load_dataset()
     report("reading the database", 1.0)
-    data = data.before(as_of.timestamp())
+    data = data.before(as_of.timestamp(), repeats=True)
     rng = np.random.default_rng(options.seed)
     outcomes: dict[str, Outcome] = {}
     if len(data.registrations):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from unit.towns import NOON, without_signal
 
-from eventlink.recsys.dataset import DAY, Dataset
+from eventlink.recsys.dataset import DAY, Dataset, Registrations
 from eventlink.recsys.evaluation import Outcome, evaluate, folds_before, last_folds
 from eventlink.recsys.examples import Examples
 from eventlink.recsys.models import ConditionalLogit, Model
@@ -82,15 +82,28 @@ def test_truth_is_what_was_registered_for_on_the_day(loyal_town: Dataset) -> Non
     assert pairs
 
 
+def repeated(log: Registrations, after: float) -> Registrations:
+    """Have every third registration taken back, and made once more after so many seconds."""
+    third = np.arange(len(log)) % 3 == 0
+    again = log.rows(third)
+    both = {
+        f.name: np.concatenate([getattr(log, f.name), getattr(again, f.name)]) for f in fields(log)
+    }
+    both["at"][len(log) :] += after
+    both["until"][: len(log)][third] = log.at[third] + after / 2
+    return Registrations(**both).rows(np.argsort(both["at"], kind="stable"))
+
+
 def test_the_future_changes_nothing_that_was_judged(loyal_town: Dataset) -> None:
     """What happens after the last fold's day must not move a single number."""
     folds = folds_before(NOON - 3 * DAY, 2)
     until = folds[-1] + DAY
-    cut = loyal_town.before(until)
+    town = replace(loyal_town, registrations=repeated(loyal_town.registrations, 6 * DAY))
+    cut = town.before(until, repeats=True)
     generators = np.random.default_rng(0), np.random.default_rng(0)
     whole, short = (
         evaluate(data, folds, {"model": linear}, OPTIONS, rng)
-        for data, rng in zip((loyal_town, cut), generators, strict=True)
+        for data, rng in zip((town, cut), generators, strict=True)
     )
     for field in fields(whole["model"].metrics):
         one, other = (getattr(found["model"].metrics, field.name) for found in (whole, short))

@@ -124,6 +124,8 @@ def test_of_repeated_registrations_only_the_latest_is_known() -> None:
     assert [kept.user.tolist() for kept in known] == [[0, 1], [0, 1], [1, 0], [1, 0]]
     assert known[2].until.tolist() == [NEVER, *days(-2)]
     assert known[2].at.tolist() == days(-4, -3).tolist()
+    cut = data.before(NOW, repeats=True)
+    assert Snapshot(cut, NOW - 3.5 * DAY).data.registrations.at.tolist() == days(-5, -4).tolist()
 
 
 def test_a_no_answer_and_the_registration_it_took_back_are_one_refusal() -> None:
