@@ -133,7 +133,7 @@ _LEAVE_OUT = text(
 
 
 def leave_out(conn: Connection, type_: str, schedule: str, at: int) -> None:
-    """Take a scheduled job for queued that is not, because another one is there.
+    """Take a scheduled job for queued that is not to be.
 
     Args:
         conn: Inside a transaction.
@@ -142,6 +142,28 @@ def leave_out(conn: Connection, type_: str, schedule: str, at: int) -> None:
         at: When the job was due, seconds since 1970-01-01 UTC.
     """
     conn.execute(_LEAVE_OUT, {"type": type_, "schedule": schedule, "at": at})
+
+
+_WAS_MISSED = text(
+    "SELECT coalesce(max(defer_timestamp) < :at, false) FROM procrastinate_periodic_defers"
+    " WHERE task_name = :type AND periodic_id = :schedule"
+)
+
+
+def was_missed(conn: Connection, type_: str, schedule: str, at: int) -> bool:
+    """Tell whether a schedule was kept before an instant, and neither then nor since.
+
+    It is not where it is new, or was moved to an earlier hour.
+
+    Args:
+        conn: Inside a transaction.
+        type_: Of the job.
+        schedule: Procrastinate's name of it.
+        at: When the job was due, seconds since 1970-01-01 UTC.
+    """
+    args = {"type": type_, "schedule": schedule, "at": at}
+    missed: bool = conn.execute(_WAS_MISSED, args).scalar_one()
+    return missed
 
 
 def wake_refresh(conn: Connection, due_at: datetime | None) -> None:

@@ -8,11 +8,12 @@ got lost. Its JobManager is the seam at which all of this is mended.
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import psycopg
 import structlog
@@ -20,12 +21,13 @@ from procrastinate import PsycopgConnector
 from procrastinate.exceptions import ConnectorException, UniqueViolation
 from procrastinate.jobs import Job, Status
 from procrastinate.manager import JobManager, NotificationCallback
+from procrastinate.periodic import MAX_DELAY
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from eventlink.db import attempts
 from eventlink.db.attempts import Attempt
-from eventlink.db.jobs import REFRESH, leave_out
+from eventlink.db.jobs import REFRESH, leave_out, was_missed
 from eventlink.db.session import libpq_url, transaction
 from eventlink.errors import DatabaseUnreachableError
 from eventlink.services.jobs import retry_limits
@@ -237,13 +239,20 @@ class FencedManager(JobManager):
             await asyncio.sleep(RECONNECT_EVERY)
 
     async def _defer_once(self, job: Job, periodic_id: str, defer_timestamp: int) -> int | None:
-        try:
-            return await super().defer_periodic_job(job, periodic_id, defer_timestamp)
-        except UniqueViolation:
-            log.info("already queued or running", job_type=job.task_name)
+        due: dict[str, Any] = {
+            "type_": job.task_name,
+            "schedule": periodic_id,
+            "at": defer_timestamp,
+        }
+        # Procrastinate makes up for what is a few minutes late, whatever was before.
+        late = time.time() - defer_timestamp > MAX_DELAY
+        if not late or await in_transaction(partial(was_missed, **due)):
+            try:
+                return await super().defer_periodic_job(job, periodic_id, defer_timestamp)
+            except UniqueViolation:
+                log.info("already queued or running", job_type=job.task_name)
         # Or the next worker that starts would find it due, hours later.
-        due = partial(leave_out, type_=job.task_name, schedule=periodic_id, at=defer_timestamp)
-        await in_transaction(due)
+        await in_transaction(partial(leave_out, **due))
         return None
 
     def note_outage(self, error: Exception) -> None:

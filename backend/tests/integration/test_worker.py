@@ -34,7 +34,7 @@ from procrastinate.exceptions import ConnectorException
 
 from eventlink.config import settings
 from eventlink.db import session
-from eventlink.db.jobs import WAKE_REFRESH, Job
+from eventlink.db.jobs import RECOMPUTE, WAKE_REFRESH, Job
 from eventlink.db.session import transaction
 from eventlink.errors import DatabaseUnreachableError, InvalidOptionError, WorkerSilentError
 from eventlink.importers.simulation import simulate_into_database
@@ -551,17 +551,34 @@ def test_of_two_that_are_due_at_once_the_one_that_trains_is_queued(site: Site) -
     assert not args["request"]["skip_training"]
 
 
-@pytest.mark.parametrize(("hours", "is_queued"), [(3, True), (9, False)])
+@pytest.mark.parametrize(
+    ("due", "kept", "is_queued"),
+    [
+        (3, 27, True),
+        (9, 33, False),  # too long ago
+        (3, 1, False),  # moved to an earlier hour
+        (3, None, False),  # new
+    ],
+)
 def test_what_was_due_while_no_worker_ran_is_queued_within_hours(
-    site: Site, hours: int, *, is_queued: bool
+    site: Site, due: int, kept: int | None, *, is_queued: bool
 ) -> None:
-    due = datetime.now(UTC) - timedelta(hours=hours)
+    now = datetime.now(UTC).replace(second=0, microsecond=0)
+    at = now - timedelta(hours=due)
+    if kept is not None:
+        instant = int((now - timedelta(hours=kept)).timestamp())
+        site.run(
+            "INSERT INTO procrastinate_periodic_defers (task_name, periodic_id, defer_timestamp)"
+            " VALUES (%s, 'RECOMPUTE_SCHEDULE', %s)",
+            RECOMPUTE,
+            instant,
+        )
     queued: LiteralString = "SELECT count(*) FROM procrastinate_jobs"
 
     def scenario() -> None:
         assert eventually(lambda: site.run(queued) == [(1,)], 10 if is_queued else 2) == is_queued
 
-    with_worker(scenario, INSTANT, schedules=Schedules(f"{due.minute} {due.hour} * * *"))
+    with_worker(scenario, INSTANT, schedules=Schedules(f"{at.minute} {at.hour} * * *"))
 
 
 @pytest.mark.usefixtures("database")
