@@ -8,7 +8,6 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy import Connection
 
-from eventlink.config import settings
 from eventlink.db.session import require_migrations, transaction
 from eventlink.errors import InvalidOptionError
 from eventlink.services import models as service
@@ -25,7 +24,10 @@ def models(
         str | None, typer.Option(help="Make this version serve.", show_default="list")
     ] = None,
     rollback: Annotated[
-        bool, typer.Option("--rollback", help="Serve the previous rankings and their model again.")
+        bool,
+        typer.Option(
+            "--rollback", help="Serve the last rankings by another model again, and that model."
+        ),
     ] = False,
 ) -> None:
     """List the stored models, or make another one serve."""
@@ -66,7 +68,7 @@ def _tell(done: Switched) -> None:
         )
     if done.recompute_job_id is not None:
         typer.echo(f"job {done.recompute_job_id} is to rank everybody anew")
-    elif not settings().task_queue_enabled:
+    elif done.recompute_wanted:
         typer.echo("to rank everybody anew, run: eventlink recompute --skip-training")
 
 

@@ -62,6 +62,6 @@ def _said(cause: object) -> str:
     """Return the server's own sentence, without the statement that it is about."""
     details = getattr(cause, "details", None)
     if details is not None:  # ADBC's
-        return str(dict(details).get(b"PG_DIAG_MESSAGE_PRIMARY", b"").decode())
+        return dict(details).get(b"PG_DIAG_MESSAGE_PRIMARY", b"").decode() or str(cause)
     diagnosis = getattr(cause, "diag", None)
     return str(getattr(diagnosis, "message_primary", None) or cause)

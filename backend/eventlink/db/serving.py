@@ -30,6 +30,8 @@ class Serving:
     """The version of the model that made the generation."""
     previous_generation: int | None
     previous_made_by: str | None
+    previous_at: datetime | None
+    """When what the previous generation knows was read."""
 
 
 def serving(conn: Connection) -> Serving:
@@ -47,11 +49,12 @@ def serving(conn: Connection) -> Serving:
             made.model_version,
             RecommendationServing.previous_generation,
             before.model_version,
+            before.generated_at,
         )
         .join(made, made.generation == RecommendationServing.generation)
         .outerjoin(before, before.generation == RecommendationServing.previous_generation)
     ).one_or_none()
-    return Serving(version, *(pointer or (None,) * 4))
+    return Serving(version, *(pointer or (None,) * 5))
 
 
 def generation_meta(conn: Connection) -> dict[str, Any]:

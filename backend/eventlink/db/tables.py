@@ -334,7 +334,7 @@ class RecommendationGeneration(Base):
 
 
 class RecommendationServing(Base):
-    """The pointer: one row that names the generation being served, and the one before it."""
+    """The pointer: one row that names the generation being served, and the one to go back to."""
 
     __tablename__ = "recommendation_serving"
     __table_args__ = (CheckConstraint("only_row", name="only_row"),)

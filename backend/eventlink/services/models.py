@@ -8,7 +8,7 @@ longer stores nothing (``db.models.hold_active``).
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
@@ -54,7 +54,10 @@ class Switched:
     recompute_job_id: int | None
     """The job that ranks everybody with this model, queued now; or the one that was there before,
     which competes with this model if it trains. Null if none is needed, or ``TASK_QUEUE_ENABLED``
-    is off: then run ``eventlink recompute --skip-training``."""
+    is off."""
+    recompute_wanted: bool
+    """Whether the rankings are older than the model's time to serve, or another model's: where no
+    job was queued, run ``eventlink recompute --skip-training``."""
 
 
 def list_models(conn: Connection, limit: int) -> list[ModelSummary]:
@@ -82,8 +85,9 @@ def list_models(conn: Connection, limit: int) -> list[ModelSummary]:
 def activate(conn: Connection, model_version: str, by: str, now: datetime) -> Switched:
     """Make a stored model the one that refreshes and recomputes use.
 
-    If the previous generation is by this model, it serves again at once. If not, the rankings of
-    everybody stay those of the other model until the recompute that is queued has published.
+    If the previous generation is by this model and not too old, it serves again at once. If not,
+    the rankings of everybody stay those of the other model until the recompute that is queued has
+    published.
 
     Args:
         conn: Inside a transaction.
@@ -98,6 +102,9 @@ def activate(conn: Connection, model_version: str, by: str, now: datetime) -> Sw
     lock_models(conn)
     before = serving(conn)
     previous = model_version == before.previous_made_by and model_version != before.made_by
+    if previous and before.previous_at is not None:
+        oldest = now - timedelta(seconds=settings().recommendations_cache_max_age_seconds)
+        previous = before.previous_at >= oldest
     return _switch(conn, before, model_version, by, now, previous=previous)
 
 
@@ -144,8 +151,8 @@ def _switch(
     # The active model is changed first: a refresh that stores meanwhile is waited for there.
     deleted = forget_refreshed(conn, version)
     after = serving(conn)
-    job_id = None
-    if settings().task_queue_enabled and (previous or after.made_by != version):
+    job_id, wanted = None, previous or after.made_by != version
+    if settings().task_queue_enabled and wanted:
         job_id = enqueue_retrain(conn, Retrain(skip_training=True)).job_id
     log.warning("model activated by hand", model_version=version, **note)
     return Switched(
@@ -155,4 +162,5 @@ def _switch(
         generation=after.generation,
         refreshed_rankings_deleted=deleted,
         recompute_job_id=job_id,
+        recompute_wanted=wanted,
     )

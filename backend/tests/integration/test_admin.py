@@ -69,9 +69,9 @@ def take_back() -> Switched:
         return roll_back(conn, "a test", NOON)
 
 
-def make_active(version: str) -> Switched:
+def make_active(version: str, now: datetime = NOON) -> Switched:
     with transaction() as conn:
-        return activate(conn, version, "a test", NOON)
+        return activate(conn, version, "a test", now)
 
 
 def active(site: Site) -> str:
@@ -279,6 +279,15 @@ def test_activating_the_model_of_the_previous_rankings_brings_them_back(site: Si
     assert site.events_of(1) == [100]
 
 
+def test_activating_a_model_whose_rankings_are_too_old_ranks_everybody_anew(site: Site) -> None:
+    publish("a", [100], NOON)
+    second = publish("b", [101], NOON + 2 * DAY)
+    found = make_active("a", NOON + 2 * DAY)
+    assert (found.model_version, found.rankings_made_by) == ("a", "b")
+    assert found.recompute_wanted
+    assert site.serving()[0] == second
+
+
 def test_activating_any_other_model_ranks_everybody_anew(site: Site) -> None:
     for version in ("a", "b", "c"):
         publish(version, [100], NOON)
@@ -408,6 +417,9 @@ def test_the_command_line_lists_activates_and_rolls_back(
         "SELECT meta -> 'activations' FROM recommender_models WHERE model_version = 'b'"
     )
     assert [note["by"] for note in notes] == ["command line"]
+    # Everybody's rankings are by that one already.
+    code, told = run("--activate", "a[b]:c")
+    assert (code, "run: eventlink recompute" in told) == (0, False)
 
 
 # Against what runs meanwhile ----------------------------------------------------------------------

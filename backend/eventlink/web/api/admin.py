@@ -86,7 +86,7 @@ def activate_model(activation: Activation, admin: Admin, conn: Transaction, now:
 
 @router.post("/models/rollback", responses=answers(400, 404, 409))
 def roll_back(admin: Admin, conn: Transaction, now: Now) -> Switched:
-    """Serve the previous rankings and their model again, at once."""
+    """Serve the last rankings by another model again, and that model, at once."""
     return models.roll_back(conn, _name(admin.id), now)
 
 
