@@ -11,7 +11,7 @@ from eventlink.recsys.options import TrainOptions
 from eventlink.services.evaluate import evaluate_database
 
 # (NDCG@10 of the most popular events, NDCG@10 that the model must reach) on seven folds.
-LEAST = {"meetup-chicago": (0.039, 0.150), "meetup-dc": (0.036, 0.115)}
+LEAST = {"meetup-chicago": (0.039, 0.165), "meetup-dc": (0.036, 0.148)}
 
 
 @pytest.mark.once
