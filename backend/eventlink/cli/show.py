@@ -56,7 +56,8 @@ def _heading(shown: Shown) -> str:
         likes += f" and {len(who.interests) - MOST_INTERESTS} more"
     where = f", {who.city}" if who.city else ""
     name = f" {who.name}" if who.name else ""
-    return f"User {who.user_id}{name}{where}, {who.registrations} registrations{likes}"
+    past = f"{who.registrations} registration{'' if who.registrations == 1 else 's'}"
+    return f"User {who.user_id}{name}{where}, {past}{likes}"
 
 
 def _table(shown: Shown) -> Table:

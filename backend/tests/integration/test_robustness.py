@@ -11,6 +11,8 @@ from integration.sites import HOUR, NOON, Site, a_small_site, rank_at, recompute
 from eventlink.recsys.options import Activate, TrainOptions
 from eventlink.services.evaluate import evaluate_database
 
+pytestmark = pytest.mark.once
+
 WHOLE = {"folds": 3, "replay_days": 14}
 YEARS = timedelta(days=800)
 

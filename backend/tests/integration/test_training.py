@@ -13,6 +13,8 @@ from eventlink.services import models, training
 from eventlink.services import recompute as recomputing
 from eventlink.services.training import NEW
 
+pytestmark = pytest.mark.once
+
 DAYS = {"folds": 6, "replay_days": 14}
 
 
