@@ -1,7 +1,7 @@
 """``eventlink recompute``."""
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, timedelta
 from typing import Annotated
 
 import typer
@@ -19,6 +19,7 @@ from eventlink.cli.rules import (
     PerOrganizer,
     SeatStrength,
 )
+from eventlink.db.session import server_time, transaction
 from eventlink.errors import InvalidOptionError
 from eventlink.recsys.options import FOLDS, Activate, TrainOptions, require_folds
 from eventlink.services.jobs import usual_options
@@ -80,27 +81,30 @@ def recompute(
     ] = False,
 ) -> None:
     """Train, evaluate and publish every user's ranking."""
-    now = datetime.now(UTC)
     require_folds(folds)
     if model_version == "":
         raise InvalidOptionError("--model-version is empty; name the model, or leave it out")
+    until = None if as_of is None else parse_instant(as_of)
+    options = TrainOptions(
+        epochs=epochs,
+        lr=lr,
+        l2=l2,
+        top_n=top_n,
+        seed=seed,
+        model=model,
+        head=head,
+        per_organizer=per_organizer,
+        collapse_series=collapse_series,
+        demote_overlaps=demote_overlaps,
+        explore_slots=explore_slots,
+        seat_strength=seat_strength,
+    )
+    with transaction() as conn:
+        now = server_time(conn)
     request = Request(
         now=now,
-        as_of=now if as_of is None else parse_instant(as_of),
-        options=TrainOptions(
-            epochs=epochs,
-            lr=lr,
-            l2=l2,
-            top_n=top_n,
-            seed=seed,
-            model=model,
-            head=head,
-            per_organizer=per_organizer,
-            collapse_series=collapse_series,
-            demote_overlaps=demote_overlaps,
-            explore_slots=explore_slots,
-            seat_strength=seat_strength,
-        ),
+        as_of=until or now,
+        options=options,
         user_id=user_id,
         dry_run=dry_run,
         skip_training=skip_training,

@@ -5,7 +5,8 @@ What does not live here: the ranking (``services.refresh``) and what is reason f
 There is a row a user. A mark raises its sequence and says when it is due; a claim leases it, in a
 transaction of its own, so that whoever marks never waits for a ranking; a clearing takes back only
 the marks that the claim has seen. Whoever dies with a claim loses it when the lease is over. All
-instants are the server's, so that the clocks of web and workers need not agree.
+instants are the server's, also the one that a claim's ranking is dated by, so that the clocks of
+web and workers need not agree.
 """
 
 from collections.abc import Sequence
@@ -63,6 +64,8 @@ DUE = """
      ORDER BY due_at LIMIT {limit} FOR UPDATE SKIP LOCKED
 """
 # Materialized, for a plan that looks twice at what is due would lease more than it is asked for.
+# now() may be earlier than a claim of another worker that was over before this one came to the
+# row; the clock is read with the row locked.
 CLAIM = f"""
 WITH due AS MATERIALIZED (
     SELECT * FROM ({DUE.format(attempts="= 0", limit="%s")}) AS fresh
@@ -74,7 +77,7 @@ UPDATE recommendation_refreshes AS held
        attempts = held.attempts + 1
   FROM due
  WHERE held.user_id = due.user_id
-RETURNING held.user_id, held.sequence, held.attempts
+RETURNING held.user_id, held.sequence, held.attempts, clock_timestamp()
 """
 
 # In the order of the users, as everybody who locks several of these rows.
@@ -158,6 +161,8 @@ class Claim:
     """That of the last mark it has seen."""
     attempts: int
     """This one counted."""
+    at: datetime
+    """When it was made: after every earlier claim of this user, before anything is read for it."""
 
 
 def mark_for_refresh(conn: Connection, user_id: int, min_interval: float) -> datetime:

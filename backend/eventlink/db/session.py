@@ -6,6 +6,7 @@ What does not live here: any statement about a table.
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from functools import cache
 
 import psycopg
@@ -226,6 +227,16 @@ def driver(conn: Connection) -> psycopg.Connection[tuple[object, ...]]:
     raw = conn.connection.driver_connection
     assert isinstance(raw, psycopg.Connection)  # noqa: S101 (the engine's URL names psycopg)
     return raw
+
+
+def server_time(conn: Connection) -> datetime:
+    """Return what the server's clock shows, which is one clock for all machines.
+
+    Args:
+        conn: An open connection.
+    """
+    shown: datetime = conn.execute(text("SELECT clock_timestamp()")).scalar_one()
+    return shown.astimezone(UTC)
 
 
 def alembic_config() -> Config:

@@ -76,7 +76,8 @@ class Request:
     """What to recompute."""
 
     now: datetime
-    """When it is asked for; names the model and dates the rankings."""
+    """When it is asked for; names the model and dates the rankings. By the database's clock, as
+    refreshes are dated."""
     as_of: datetime
     """Nothing dated at or after it is seen; not after ``now``."""
     options: TrainOptions = field(default_factory=TrainOptions)

@@ -45,7 +45,8 @@ LONGEST_REST = 60.0
 STOP_LOOK_EVERY = 0.2
 """Seconds that a refresh which waits for what is loaded takes to notice that it is to stop."""
 CLOCKS_DIFFER = timedelta(minutes=1)
-"""Web servers' clocks are not ours; what is dated later than this from now is not of now."""
+"""Web servers date acts by their clocks, not by the database's; what is dated later than this from
+now is not of now."""
 
 
 class Refresher:
@@ -75,7 +76,8 @@ class Refresher:
         apart from the others.
 
         Args:
-            now: The clock.
+            now: This machine's clock, by which what is warm ages. Rankings go by the database's,
+                for of two rankings of a user the later stays, whichever machine made it.
 
         Returns:
             How many rankings were renewed; if none, there is nothing left to do for now, or it was
@@ -85,7 +87,6 @@ class Refresher:
             EventLinkError: The database is out of reach, or its active model is of another
                 version. Whoever was claimed is due again when the lease is over.
         """
-        begun = monotonic()
         while (warm := self._keep_warm(now)) is None:
             if self._stop.is_set():
                 return 0
@@ -94,14 +95,11 @@ class Refresher:
         with pipelined() as conn:
             commit_soon(conn)
             due = claim_due(conn, BATCH)
-        # Of two rankings of a user the later stays. Another worker may have made one since, and
-        # what this claim saw has to be dated after it.
-        now += timedelta(seconds=monotonic() - begun)
         claims = [claim for claim in due if claim.attempts == 1]
         failed = [claim for claim in due if claim.attempts > 1]
-        alone = failed if not claims or _succeeds(warm, claims, now) else [*failed, *claims]
+        alone = failed if not claims or _succeeds(warm, claims) else [*failed, *claims]
         for claim in alone:
-            if claim.attempts > MOST_ATTEMPTS or not _succeeds(warm, [claim], now):
+            if claim.attempts > MOST_ATTEMPTS or not _succeeds(warm, [claim]):
                 with transaction() as conn:
                     fail(conn, [claim])
         return len(due) or self._enter_next(warm)
@@ -110,7 +108,7 @@ class Refresher:
         """Do what there is to do though nobody is due; never for long, so that nobody due waits.
 
         Args:
-            now: The clock.
+            now: This machine's clock.
 
         Returns:
             Whether there is more of it.
@@ -213,10 +211,10 @@ class Refresher:
         self._warm = warm
 
 
-def _succeeds(warm: Warm, claims: Sequence[Claim], now: datetime) -> bool:
+def _succeeds(warm: Warm, claims: Sequence[Claim]) -> bool:
     """Refresh users; tell whether that went well, and raise where it would for nobody."""
     try:
-        _refresh(warm, claims, now)
+        _refresh(warm, claims)
     except PublishRefusedError as error:
         log.warning("a refresh was refused", users=len(claims), error=str(error))
     except EventLinkError:
@@ -228,7 +226,8 @@ def _succeeds(warm: Warm, claims: Sequence[Claim], now: datetime) -> bool:
     return False
 
 
-def _refresh(warm: Warm, claims: Sequence[Claim], now: datetime) -> None:
+def _refresh(warm: Warm, claims: Sequence[Claim]) -> None:
+    now = max(claim.at for claim in claims)  # later than every earlier claim of any of them
     lists = _rank(warm, claims, now)
     version = warm.state.model_version
     with pipelined() as conn:

@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -18,7 +17,7 @@ import structlog
 
 from eventlink.config import settings
 from eventlink.db.attempts import Attempt, end_earlier_sessions, name_sessions, publish
-from eventlink.db.session import transaction
+from eventlink.db.session import server_time, transaction
 from eventlink.errors import EventLinkError
 from eventlink.logs import configure_logs
 from eventlink.recsys.progress import Report
@@ -71,7 +70,7 @@ def train(attempt: Attempt, payload: dict[str, Any], report: Report) -> dict[str
     name_sessions(attempt)
     with transaction() as conn:
         end_earlier_sessions(conn, attempt)
-    now = datetime.now(UTC)
+        now = server_time(conn)
     request = Request(
         now=now,
         as_of=now,

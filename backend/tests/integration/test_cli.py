@@ -8,7 +8,8 @@ import socket
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 
@@ -486,6 +487,23 @@ def test_rankings_of_the_past_are_not_published_without_a_word(
     assert run("recompute", "--as-of", f"{as_of:%FT%TZ}", "--folds", "0", *words.split()) == 0
     careful = f"careful: what is served now knows nothing after {as_of:%F %H:%M} UTC;"
     assert (careful in capsys.readouterr().err) is told
+
+
+def test_rankings_are_dated_by_the_database_s_clock(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Ahead(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+            return datetime.now(tz) + DAY / 2
+
+    module = import_module("eventlink.cli.recompute")
+    monkeypatch.setattr(module, "datetime", Ahead, raising=False)
+    site = a_small_site(database)
+    site.run("UPDATE events SET start_time = now() + interval '1 day'")
+    assert run("recompute", "--folds", "0") == 0
+    dated = "SELECT DISTINCT generated_at BETWEEN now() - interval '1 hour' AND now() FROM"
+    assert site.run(f"{dated} user_recommendations") == [(True,)]
 
 
 def test_what_cannot_be_measured_is_told(database: str, capsys: pytest.CaptureFixture[str]) -> None:

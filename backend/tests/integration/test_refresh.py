@@ -1,7 +1,7 @@
 """A refresh ranks with what was done a second ago, loses no mark, and holds nobody up."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from time import monotonic
@@ -10,12 +10,19 @@ from typing import Any, cast
 import psycopg
 import pytest
 from integration.sites import DAY, NOON, Site, a_small_site, eventually, rank_at, recompute_at
+from sqlalchemy import Connection
 
 from eventlink.config import settings
 from eventlink.db import persons
 from eventlink.db.columns import OF_PERSONS
 from eventlink.db.models import StoredModel, store_model, stored_model
-from eventlink.db.refreshes import LEASE_SECONDS, MOST_ATTEMPTS, claim_due, mark_for_refresh
+from eventlink.db.refreshes import (
+    LEASE_SECONDS,
+    MOST_ATTEMPTS,
+    Claim,
+    claim_due,
+    mark_for_refresh,
+)
 from eventlink.db.session import transaction
 from eventlink.errors import DatabaseUnreachableError, PublishRefusedError
 from eventlink.recsys.options import Activate
@@ -26,6 +33,7 @@ from eventlink.services.warm import Warm, renew
 
 SECOND = timedelta(seconds=1)
 LATER = NOON + timedelta(minutes=1)
+FIVE_MINUTES = timedelta(minutes=5)
 
 
 @pytest.fixture
@@ -42,27 +50,41 @@ def mark(*user_ids: int, min_interval: float = 0) -> None:
 
 
 class Clock:
-    """Goes on while a test runs, so that what is done later is dated later."""
+    """The server's, in the sites' time; goes on, so that what is done later is dated later."""
 
+    since = LATER
+    """What it showed when the test began."""
     begun = 0.0
 
-    def now(self, since: datetime = LATER) -> datetime:
-        """Tell the time, which was ``since`` when the test began."""
-        return since + timedelta(seconds=monotonic() - self.begun)
+    def now(self) -> datetime:
+        """Tell the time."""
+        return self.since + timedelta(seconds=monotonic() - self.begun)
 
 
 CLOCK = Clock()
 
 
 @pytest.fixture(autouse=True)
-def _from_now_on() -> None:
-    CLOCK.begun = monotonic()
+def _from_now_on() -> Iterator[None]:
+    def claim_by_clock(conn: Connection, size: int) -> list[Claim]:
+        return [replace(claim, at=CLOCK.now()) for claim in claim_due(conn, size)]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(CLOCK, "since", LATER)
+        patch.setattr(CLOCK, "begun", monotonic())
+        patch.setattr(refresh, "claim_due", claim_by_clock)
+        yield
 
 
-def drain(refresher: Refresher, since: datetime = LATER) -> int:
-    """Refresh until nobody is due and nothing is being loaded."""
+def drain(refresher: Refresher, ahead: timedelta = timedelta(0)) -> int:
+    """Refresh until nobody is due and nothing is being loaded.
+
+    Args:
+        refresher: Who is to.
+        ahead: How far its machine's clock is ahead of the server's.
+    """
     count = 0
-    while (done := refresher.refresh_due(CLOCK.now(since))) or refresher._loading is not None:
+    while (done := refresher.refresh_due(CLOCK.now() + ahead)) or refresher._loading is not None:
         count += done
     return count
 
@@ -84,7 +106,10 @@ def refreshed(site: Site) -> list[int]:
 
 
 @pytest.mark.parametrize("model", ["linear", "trees"])
-def test_who_did_nothing_new_keeps_the_ranking_of_the_recompute(city: Site, model: str) -> None:
+def test_who_did_nothing_new_keeps_the_ranking_of_the_recompute(
+    city: Site, monkeypatch: pytest.MonkeyPatch, model: str
+) -> None:
+    monkeypatch.setattr(CLOCK, "now", lambda: NOON)
     recompute_at(model=model)
     published = city.rankings()
     refresher = Refresher()
@@ -247,6 +272,33 @@ def test_a_worker_that_waited_for_its_load_ranks_after_one_that_did_not(
     waiting.join()
     assert due(small) == []
     assert small.events_of(1) == [100]
+
+
+@pytest.mark.parametrize("ahead", [FIVE_MINUTES, -FIVE_MINUTES])
+def test_an_act_counts_whichever_machine_claims_it_and_whatever_its_clock_shows(
+    small: Site, ahead: timedelta
+) -> None:
+    one, other = Refresher(), Refresher()
+    drain(one, ahead)
+    drain(other, -ahead)
+    small.registration(1, 101, registered_at=CLOCK.now())
+    mark(1)
+    assert drain(one, ahead) == 1
+    assert (due(small), small.events_of(1)) == ([], [100])
+    small.registration(1, 100, registered_at=CLOCK.now())
+    mark(1)
+    assert drain(other, -ahead) == 1
+    assert (due(small), small.events_of(1)) == ([], [])
+
+
+def test_a_claim_that_was_held_up_is_dated_after_what_was_done_meanwhile(small: Site) -> None:
+    mark(1)
+    with transaction() as conn:
+        conn.exec_driver_sql("SELECT 1")  # the transaction begins
+        [(before,)] = small.run("SELECT clock_timestamp()")
+        [claim] = claim_due(conn, 10)
+        [(after,)] = small.run("SELECT clock_timestamp()")
+    assert before < claim.at < after
 
 
 def test_nothing_is_lost_while_marks_and_refreshes_race(city: Site) -> None:
@@ -412,7 +464,9 @@ def test_who_ends_the_worker_again_and_again_is_not_tried_any_more(
 def test_another_active_model_ranks_from_the_next_refresh_on(city: Site) -> None:
     recompute_at(model="linear")
     refresher = Refresher()
-    drain(refresher, NOON)
+    CLOCK.since = NOON
+    drain(refresher)
+    CLOCK.since = LATER
     recompute_at(model="trees", now=NOON + SECOND, activate="always")
     user = min(city.rankings())
     mark(user)
@@ -584,11 +638,11 @@ def test_what_is_new_is_learned_of_though_nobody_is_due(
     small: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refresher = Refresher()
-    monkeypatch.setenv("RECOMMENDATIONS_REALTIME_REFRESH_ENABLED", "false")
-    settings.cache_clear()
-    assert not refresher.catch_up(CLOCK.now())
-    assert refresher._loading is None
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setenv("RECOMMENDATIONS_REALTIME_REFRESH_ENABLED", "false")
+        settings.cache_clear()
+        assert not refresher.catch_up(CLOCK.now())
+        assert refresher._loading is None
     settings.cache_clear()
     catch_up(refresher)
     assert refreshed(small) == []
@@ -652,11 +706,11 @@ def test_an_event_is_ranked_from_its_publication_on(small: Site) -> None:
     mark(1)
     drain(refresher)
     assert small.events_of(1) == [101, 100]
-    after = LATER + timedelta(minutes=4)
+    CLOCK.since = LATER + timedelta(minutes=4)
 
     def ranked() -> bool:
         mark(1)
-        drain(refresher, after)
+        drain(refresher)
         return 103 in small.events_of(1)
 
     assert eventually(ranked)
@@ -730,5 +784,5 @@ def test_what_cannot_be_loaded_leaves_what_was_loaded_before(
 
     monkeypatch.setattr(refresh, "renew", broken)
     mark(1)
-    assert drain(refresher, LATER + DAY) == 1
+    assert drain(refresher, DAY) == 1
     assert refreshed(small) == [1]

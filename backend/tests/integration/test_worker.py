@@ -1,14 +1,16 @@
 """The worker, tried by killing, freezing and cutting it off: nothing lost, nothing done twice."""
 
 import asyncio
+import inspect
 import json
 import os
 import random
 import signal
+import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, LiteralString
@@ -44,6 +46,7 @@ from eventlink.services import jobs, refresh
 from eventlink.services.jobs import MOST_ATTEMPTS, Retrain
 from eventlink.services.refresh import Refresher
 from eventlink.services.warm import Warm
+from eventlink.worker import handlers
 from eventlink.worker.handlers import Recompute, Refresh, RefreshesDue
 from eventlink.worker.pulse import require_pulse
 from eventlink.worker.run import Schedules, run
@@ -508,6 +511,48 @@ def test_a_marked_user_is_ranked_anew_within_a_second(town: Site) -> None:
         assert time.monotonic() - began < 1
 
     with_worker(scenario, refresher=Refresher)
+
+
+class Ahead(datetime):
+    """The clock of a machine that is an hour ahead."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+        return datetime.now(tz) + timedelta(hours=1)
+
+
+AHEAD = (
+    sys.executable,
+    "-c",
+    f"""
+import sys
+from datetime import *
+from eventlink.worker import child
+{inspect.getsource(Ahead)}
+child.datetime = Ahead
+sys.exit(child.main())
+""",
+)
+
+
+def test_rankings_are_dated_by_the_database_s_clock(
+    town: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handlers, "datetime", Ahead)
+    [(before,)] = town.run("SELECT clock_timestamp()")
+
+    def scenario() -> None:
+        assert becomes(enqueue(), "succeeded")
+        [(user_id,)] = town.run("SELECT min(user_id) FROM user_recommendations")
+        mark(town.address, user_id)
+        assert eventually(lambda: is_refreshed(town, user_id))
+
+    with_worker(scenario, AHEAD, Refresher)
+    [(made, later, after)] = town.run(
+        "SELECT made.generated_at, later.generated_at, clock_timestamp()"
+        "  FROM recommendation_generations AS made, recommendation_overlay AS later"
+    )
+    assert before < made < later < after
 
 
 # The schedule --------------------------------------------------------------------------------
