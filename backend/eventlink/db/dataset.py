@@ -30,6 +30,7 @@ from eventlink.db.columns import (
     places,
 )
 from eventlink.db.keys import Keys
+from eventlink.db.refusals import said
 from eventlink.db.session import NO_TIMEOUTS, libpq_url
 from eventlink.errors import DatabaseUnreachableError
 from eventlink.recsys.dataset import Dataset
@@ -170,4 +171,4 @@ def _reading(whose: str = "true") -> Iterator[Reader]:
             yield Reader(read)
             connection.rollback()
     except adbc.OperationalError as error:
-        raise DatabaseUnreachableError(f"PostgreSQL broke off a read: {error}") from error
+        raise DatabaseUnreachableError(f"PostgreSQL broke off a read: {said(error)}") from error

@@ -17,6 +17,7 @@ import structlog
 
 from eventlink.config import settings
 from eventlink.db.attempts import Attempt, end_earlier_sessions, name_sessions, publish
+from eventlink.db.refusals import in_a_line
 from eventlink.db.session import server_time, transaction
 from eventlink.errors import EventLinkError
 from eventlink.logs import configure_logs
@@ -41,11 +42,11 @@ def main() -> int:
     try:
         result = train(attempt, order["payload"], reporting(tell))
     except EventLinkError as error:
-        tell({"error": str(error)})
+        tell({"error": in_a_line(error)})
         return error.exit_code
     except Exception as error:
         log.exception("the training failed")
-        tell({"error": f"{type(error).__name__}: {error}"})
+        tell({"error": in_a_line(error)})
         return CRASHED
     tell({"result": result})
     return 0

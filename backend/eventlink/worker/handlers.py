@@ -22,7 +22,8 @@ from procrastinate.worker import Worker
 
 from eventlink.db import attempts
 from eventlink.db.jobs import RECOMPUTE, REFRESH, REFRESH_QUEUE, TRAINING_QUEUE
-from eventlink.errors import AttemptLostError, EventLinkError
+from eventlink.db.refusals import in_a_line
+from eventlink.errors import AttemptLostError, DatabaseUnreachableError, EventLinkError
 from eventlink.services.jobs import MOST_ATTEMPTS
 from eventlink.worker.queue import OUTAGES, attempt_of, in_transaction
 from eventlink.worker.timing import CATCH_UP_EVERY, LOAD_LOOK_EVERY, RECONNECT_EVERY
@@ -194,12 +195,13 @@ async def boundary(call_next: AsyncCallNext, context: JobContext, worker: Worker
         except AttemptLostError as error:
             log.warning("attempt lost", error=str(error))
             raise
-        except (TrainingError, *OUTAGES) as error:
+        except TrainingError as error:
             await _failed(job, str(error))
             raise
         except Exception as error:
-            log.exception("a job's handler failed")
-            await _failed(job, f"{type(error).__name__}: {error}")
+            if not isinstance(error, DatabaseUnreachableError):
+                log.exception("a job's handler failed")
+            await _failed(job, in_a_line(error))
             raise
 
 

