@@ -80,6 +80,11 @@ def _plain(url: URL) -> URL:
     return url.set(drivername="postgresql")
 
 
+def _shown(url: URL) -> str:
+    """Return an address without passwords, which libpq reads from the query as well."""
+    return _plain(url).difference_update_query(("password", "sslpassword")).render_as_string()
+
+
 def _sqlalchemy_url(url: str) -> URL:
     try:
         return make_url(url).set(drivername="postgresql+psycopg")
@@ -174,7 +179,7 @@ def connection() -> Iterator[Connection]:
         raise DatabaseUnreachableError("no connection came free; try again") from error
     except DBAPIError as error:
         raise DatabaseUnreachableError(
-            f"no connection to {_plain(pool.url).render_as_string()}: {_reason(error)};"
+            f"no connection to {_shown(pool.url)}: {_reason(error)};"
             " start the server or correct DATABASE_URL"
         ) from error
     with conn:

@@ -206,6 +206,7 @@ def test_a_small_command_loads_none_of_the_mathematics(command: str) -> None:
         "postgresql://user:secret@localhost:port/events",
         "postgresql://user:secret@one:1,two:2/events",
         "postgresql://user:secret@localhost:1/events?colour=red",
+        "postgresql://localhost:1/events?user=user&password=secret",
         "postgresql://user:secret@nowhere.invalid/events",
         "postgresql://user:p@secret@localhost:1/events",
         "postgresql://user:p@secret/secret@localhost:1/events",
