@@ -4,6 +4,8 @@ What does not live here: the kinds (``eventlink.errors``).
 """
 
 import json
+import re
+from collections.abc import Mapping
 from math import ceil
 from typing import Any
 
@@ -63,5 +65,41 @@ def _answer_invalid(_request: Request, error: Exception) -> Response:
     It may be a password; and NaN or half a surrogate pair, which JSON reads, it cannot write.
     """
     assert isinstance(error, RequestValidationError)  # noqa: S101 (what it is installed for)
-    wrong = [{key: one[key] for key in ("loc", "msg", "type")} for one in error.errors()]
+    wrong = [
+        {"loc": one["loc"], "msg": _line(f"{_name(one)}: {expected(one)}"), "type": one["type"]}
+        for one in error.errors()
+    ]
     return Response(json.dumps({"detail": wrong}), 422, media_type="application/json")
+
+
+def _name(wrong: Mapping[str, Any]) -> str:
+    """Return the field's name: its place without the part of the request, if it has another."""
+    part, *names = wrong["loc"]
+    if wrong["type"] == "json_invalid":
+        return f"{part}, character {names[0]}"
+    return ".".join(map(str, names)) or str(part)
+
+
+EXPECTED = {
+    "missing": "must be given",
+    "extra_forbidden": "there is no such field",
+    "json_invalid": "must be JSON",
+    "model_attributes_type": "must be an object",
+}
+"""What Pydantic says in words of its own trade."""
+_SHOULD = re.compile(r"^\w+ should ")
+_NEEDLESS = re.compile(r"^Value error, |, unable to .*")
+
+
+def expected(wrong: Mapping[str, Any]) -> str:
+    """Say in a line what a field must be, to be written behind its name.
+
+    Args:
+        wrong: One of Pydantic's errors.
+    """
+    said = EXPECTED.get(wrong["type"]) or _NEEDLESS.sub("", _SHOULD.sub("must ", wrong["msg"]))
+    return _line(said[:1].lower() + said[1:])
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())

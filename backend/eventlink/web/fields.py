@@ -12,9 +12,19 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import Path, Query
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+)
 
 LARGEST_ID = 2**63 - 1
+FIRST_INSTANT = datetime(1, 1, 2, tzinfo=UTC)
+END_OF_INSTANTS = datetime(9999, 12, 31, tzinfo=UTC)
 NO_NUL = r"^[^\x00]*$"
 NOT_BLANK = r"^[^\x00]*[^\x00\s][^\x00]*$"
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d")
@@ -40,6 +50,12 @@ def _written_as_number(value: Any) -> Any:
     return value
 
 
+def _in_every_zone(instant: datetime) -> datetime:
+    if not FIRST_INSTANT <= instant < END_OF_INSTANTS:
+        raise ValueError("must lie in the years 1 to 9999 in every time zone")
+    return instant
+
+
 def absent() -> Any:
     """Stand in for a field that is left out and must not be null."""
     return None
@@ -54,7 +70,7 @@ Longitude = Annotated[float, Field(strict=True, ge=-180, le=180, allow_inf_nan=F
 Instant = Annotated[
     AwareDatetime,
     BeforeValidator(_written_as_instant),
-    Field(ge=datetime(1, 1, 2, tzinfo=UTC), lt=datetime(9999, 12, 31, tzinfo=UTC)),
+    AfterValidator(_in_every_zone),
 ]
 """With its offset: an instant without one is refused, and one that some offset has not."""
 Name = Annotated[

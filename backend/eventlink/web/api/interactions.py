@@ -15,7 +15,7 @@ from starlette.requests import ClientDisconnect
 
 from eventlink.errors import InvalidRequestError
 from eventlink.services.interactions import Batch, Interaction, Refusal, record, wake
-from eventlink.web.errors import answers
+from eventlink.web.errors import answers, expected
 from eventlink.web.fields import Body, IdField, Instant
 from eventlink.web.requests import WITH_TOKEN, Asker
 from eventlink.web.telemetry import INTERACTIONS
@@ -196,4 +196,4 @@ def _refusal(number: int, error: ErrorDetails) -> Refusal:
     name = error["loc"][0]
     if error["type"] == "extra_forbidden":
         return Refusal(number, "unknown_field", "there is a field that no interaction has")
-    return Refusal(number, f"invalid_{name}", f"{name}: {error['msg']}")
+    return Refusal(number, f"invalid_{name}", f"{name}: {expected(error)}")
