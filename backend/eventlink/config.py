@@ -45,7 +45,8 @@ class Settings(BaseSettings):
     )
     log_format: Literal["auto", "console", "json"] = Field(
         default="auto",
-        description="`console`, `json`, or `auto`: console on a terminal, else json.",
+        description="`console`, `json`, or `auto`: json of `serve` and `worker` away from a"
+        " terminal, else console.",
     )
     environment: Literal["production", "development"] = Field(
         default="production",

@@ -21,17 +21,26 @@ def _written(logger: Any, method: str, line: MutableMapping[str, Any]) -> bytes:
     return to_json(line, fallback=repr, inf_nan_mode="strings")
 
 
-def configure_logs(log_format: str) -> None:
-    """Send every log line to stderr, as ``console``, ``json``, or ``auto`` (by terminal).
+def configure_logs(log_format: str, *, service: bool) -> None:
+    """Send every log line to stderr, as ``console``, ``json``, or ``auto``: whoever may read it.
 
     Args:
         log_format: One of ``auto``, ``console`` and ``json``.
+        service: Whether it runs on and on, so that away from a terminal a machine reads its log.
+            What a person starts and waits for is read by a person, also through a pipe.
     """
-    people = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
+    people = log_format == "console" or (
+        log_format == "auto" and not (service and not sys.stderr.isatty())
+    )
     renderers: list[structlog.typing.Processor] = [
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=24),
+        structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(),
+            pad_event_to=24,
+            # The other kind shows variables, and one may be a password.
+            exception_formatter=structlog.dev.plain_traceback,
+        ),
     ]
     structlog.configure(
         processors=[

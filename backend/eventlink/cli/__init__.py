@@ -44,6 +44,9 @@ COMMANDS = {
 }
 """Each command's module, and the first line of what it says of itself."""
 
+SERVICES = {"serve", "worker"}
+"""Those that run on and on, and whose logs machines read."""
+
 
 def program(asked: str | None = None) -> typer.Typer:
     """Build the command line.
@@ -107,8 +110,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
-        configure_logs(settings().log_format)
-        app = program(asked=next((word for word in words if not word.startswith("-")), ""))
+        asked = next((word for word in words if not word.startswith("-")), "")
+        configure_logs(settings().log_format, service=asked in SERVICES)
+        app = program(asked)
         status = app(args=words, prog_name="eventlink", standalone_mode=False)
     except typer.TyperException as error:
         _fail(f"{_said(error)}; see: {_asked(error)} --help", error.exit_code)

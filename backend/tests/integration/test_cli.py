@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from integration.sites import DAY, NOON, Site, a_small_site, eventually, rank_at
 
-from eventlink import errors
+from eventlink import cli, errors
 from eventlink.cli import main
 from eventlink.config import PROJECT_ROOT, settings
 from eventlink.db import session
@@ -24,6 +24,8 @@ from eventlink.db.recommendations import recompute_lock
 
 SCRIPT = PROJECT_ROOT / "backend" / "scripts" / "recompute_recommendations_ml.py"
 AS_OF = NOON.isoformat()
+LOGGED = re.compile(r"\d{4}-\d\d-\d\dT[0-9:.]+Z \[(info|warning) *\] ")
+"""How a log line for people begins."""
 
 
 def run(*words: str) -> int:
@@ -43,7 +45,7 @@ def use(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def complaint(printed: str) -> str:
     """Return the only line that is not a log line, which must be an error."""
-    lines = [line for line in printed.splitlines() if not line.startswith('{"')]
+    lines = [line for line in printed.splitlines() if not LOGGED.match(line)]
     assert len(lines) == 1, printed
     assert lines[0].startswith("eventlink: error: ")
     return lines[0]
@@ -465,7 +467,8 @@ def test_json_is_one_document_on_stdout_and_logs_are_on_stderr(
     assert 0 <= report["metrics"]["model"]["hitrate_10"] <= 1
     assert report["as_of"] == AS_OF
     *logs, careful = printed.err.splitlines()
-    assert "ranking users" in [json.loads(line)["event"] for line in logs]
+    assert all(map(LOGGED.match, logs))
+    assert any("] ranking users" in line for line in logs)
     assert careful.startswith("careful: ")
 
 
@@ -632,6 +635,19 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"eventlink {version('eventlink')}\n"
 
 
+def test_only_what_runs_on_and_on_logs_for_machines(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = {}
+    for name in cli.COMMANDS:
+        with monkeypatch.context() as patch:
+            patch.setattr(cli, "configure_logs", lambda _, service: told.update({name: service}))  # noqa: B023 (it is called at once)
+            assert run(name, "--help") == 0
+    capsys.readouterr()
+    assert {name for name in told if told[name]} == {"serve", "worker"}
+    assert len(told) == len(cli.COMMANDS)
+
+
 # As a process --------------------------------------------------------------------------------
 
 
@@ -651,7 +667,7 @@ def test_the_script_is_the_same_command(database: str) -> None:
     done = script({"SECRET_KEY": "any value"}, "--as-of", AS_OF, "--folds", "0", "--json")
     assert (done.returncode, json.loads(done.stdout)["published"]) == (0, 3)
     *logs, careful = done.stderr.splitlines()
-    assert all(json.loads(line) for line in logs)
+    assert all(map(LOGGED.match, logs))
     assert careful.startswith("careful: ")
     assert set(site.rankings()) == {1, 2, 3}
 

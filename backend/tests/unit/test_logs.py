@@ -1,0 +1,73 @@
+"""Log lines: for people or for machines, by who reads them."""
+
+import io
+import json
+import sys
+from collections.abc import Iterator
+
+import pytest
+import structlog
+
+from eventlink.logs import configure_logs
+
+
+class Terminal(io.TextIOWrapper):
+    """Stands in for stderr, which is a terminal or not."""
+
+    def __init__(self, *, terminal: bool) -> None:
+        super().__init__(io.BytesIO(), write_through=True)
+        self._terminal = terminal
+
+    def isatty(self) -> bool:
+        return self._terminal
+
+    def told(self) -> str:
+        self.seek(0)
+        return self.read()
+
+
+@pytest.fixture(autouse=True)
+def _usual_logs() -> Iterator[None]:
+    yield
+    structlog.reset_defaults()
+
+
+def is_json(line: str) -> bool:
+    return line.startswith("{") and bool(json.loads(line))
+
+
+@pytest.mark.parametrize(
+    ("log_format", "service", "terminal", "machine"),
+    [
+        ("auto", True, False, True),
+        ("auto", True, True, False),
+        ("auto", False, False, False),
+        ("auto", False, True, False),
+        ("json", False, True, True),
+        ("console", True, False, False),
+    ],
+)
+def test_a_machine_reads_what_a_service_logs_away_from_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, log_format: str, service: bool, terminal: bool, machine: bool
+) -> None:
+    stderr = Terminal(terminal=terminal)
+    monkeypatch.setattr(sys, "stderr", stderr)
+    configure_logs(log_format, service=service)
+    structlog.get_logger().info("reading")
+    assert is_json(stderr.told()) is machine
+    assert "reading" in stderr.told()
+
+
+@pytest.mark.parametrize("log_format", ["console", "json"])
+def test_a_traceback_does_not_show_variables(
+    monkeypatch: pytest.MonkeyPatch, log_format: str
+) -> None:
+    monkeypatch.setattr(sys, "stderr", stderr := Terminal(terminal=False))
+    configure_logs(log_format, service=False)
+    password = "sesame".upper()
+    try:
+        password.index("x")
+    except ValueError:
+        structlog.get_logger().exception("it failed")
+    assert "ValueError: substring not found" in stderr.told()
+    assert "SESAME" not in stderr.told()
