@@ -48,6 +48,10 @@ class Settings(BaseSettings):
         description="`console`, `json`, or `auto`: json of `serve` and `worker` away from a"
         " terminal, else console.",
     )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info",
+        description="The least that is logged: `debug`, `info`, `warning` or `error`.",
+    )
     environment: Literal["production", "development"] = Field(
         default="production",
         description="`production`, or `development`: serves with any `SECRET_KEY`.",
@@ -141,6 +145,11 @@ class Settings(BaseSettings):
         if path == "":  # would be the working directory, whichever that is
             raise PydanticCustomError("unnamed", "no folder is named")
         return path
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _in_any_case(cls, level: object) -> object:
+        return level.lower() if isinstance(level, str) else level
 
     @field_validator("recommendations_explore_slots")
     @classmethod

@@ -21,11 +21,12 @@ def _written(logger: Any, method: str, line: MutableMapping[str, Any]) -> bytes:
     return to_json(line, fallback=repr, inf_nan_mode="strings")
 
 
-def configure_logs(log_format: str, *, service: bool) -> None:
-    """Send every log line to stderr, as ``console``, ``json``, or ``auto``: whoever may read it.
+def configure_logs(log_format: str, log_level: str, *, service: bool) -> None:
+    """Send log lines to stderr, as ``console``, ``json``, or ``auto``: whoever may read it.
 
     Args:
         log_format: One of ``auto``, ``console`` and ``json``.
+        log_level: The least that is logged: ``debug``, ``info``, ``warning`` or ``error``.
         service: Whether it runs on and on, so that away from a terminal a machine reads its log.
             What a person starts and waits for is read by a person, also through a pipe.
     """
@@ -50,5 +51,6 @@ def configure_logs(log_format: str, *, service: bool) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr)
         if people
         else structlog.BytesLoggerFactory(sys.stderr.buffer),
+        wrapper_class=structlog.make_filtering_bound_logger(log_level),
         cache_logger_on_first_use=False,
     )

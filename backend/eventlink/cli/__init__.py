@@ -9,6 +9,7 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import Annotated
 
+import structlog
 import typer
 from pydantic import ValidationError
 
@@ -16,6 +17,8 @@ from eventlink.config import requirement, settings
 from eventlink.db.refusals import refusal
 from eventlink.errors import EventLinkError
 from eventlink.logs import configure_logs
+
+log = structlog.get_logger()
 
 INTERRUPTED = 130
 """The shell's exit code for Ctrl-C."""
@@ -111,7 +114,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
         asked = next((word for word in words if not word.startswith("-")), "")
-        configure_logs(settings().log_format, service=asked in SERVICES)
+        known = settings()
+        configure_logs(known.log_format, known.log_level, service=asked in SERVICES)
         app = program(asked)
         status = app(args=words, prog_name="eventlink", standalone_mode=False)
     except typer.TyperException as error:
@@ -124,6 +128,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         refused = refusal(error)
         if refused is None:
             raise
+        # It may be our own SQL that is wrong, and not the database.
+        log.debug("the database refused a statement", exc_info=True)
         _fail(str(refused), refused.exit_code)
     if status == INTERRUPTED:  # typer makes this of Ctrl-C, and says nothing
         _fail("interrupted; nothing half-written", INTERRUPTED)

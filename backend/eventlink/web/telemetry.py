@@ -290,7 +290,7 @@ def install(app: FastAPI) -> None:
 
     Every process of a server comes through here, so this is where its logs are configured.
     """
-    configure_logs(settings().log_format, service=True)
+    configure_logs(settings().log_format, settings().log_level, service=True)
     logging.getLogger("uvicorn.error").addFilter(_told_already)
     app.add_middleware(RequestTelemetry)
     app.include_router(router)

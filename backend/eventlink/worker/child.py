@@ -36,7 +36,7 @@ def main() -> int:
     tell = _line_to_parent()
     order = json.loads(sys.stdin.readline())
     threading.Thread(target=_die_with_parent, daemon=True).start()
-    configure_logs(settings().log_format, service=True)
+    configure_logs(settings().log_format, settings().log_level, service=True)
     attempt = Attempt(**order["attempt"])
     structlog.contextvars.bind_contextvars(job_id=attempt.job_id, attempt=attempt.number + 1)
     try:

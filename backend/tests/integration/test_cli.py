@@ -274,6 +274,26 @@ def test_a_table_or_column_that_was_dropped_is_named(
     assert says in line
 
 
+@pytest.mark.parametrize(("level", "shown"), [("", False), ("INFO", False), ("debug", True)])
+def test_where_a_statement_was_refused_is_told_to_whoever_asks(
+    database: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    level: str,
+    shown: bool,
+) -> None:
+    a_small_site(database).run("ALTER TABLE events DROP COLUMN category")
+    with monkeypatch.context() as patch:
+        if level:
+            patch.setenv("LOG_LEVEL", level)
+        settings.cache_clear()
+        assert run("recompute") == errors.MigrationsMissingError.exit_code
+    settings.cache_clear()
+    printed = capsys.readouterr().err
+    assert ("Traceback" in printed and "db/dataset.py" in printed) is shown
+    assert printed.splitlines()[-1].startswith("eventlink: error: the database's tables are not")
+
+
 ALL_TABLES = "ALL TABLES IN SCHEMA public"
 BUT_THE_DATA = (
     "alembic_version, recommender_models, recommendation_serving, recommendation_generations"
@@ -340,6 +360,7 @@ def test_a_setting_that_cannot_be_gets_one_line(
 ) -> None:
     for name, value, says in (
         ("LOG_FORMAT", "pretty", "LOG_FORMAT must be"),
+        ("LOG_LEVEL", "loud", "LOG_LEVEL must be 'debug', 'info', 'warning' or 'error'"),
         ("EVENTLINK_DATA_DIR", "", "EVENTLINK_DATA_DIR must name a folder, not ''"),
         ("RECOMMENDATIONS_CACHE_MAX_AGE_SECONDS", "inf", "SECONDS must be 315360000 or below"),
         ("RECOMMENDATIONS_TOP_N", "1001", "RECOMMENDATIONS_TOP_N must be 1000 or below"),
@@ -641,7 +662,7 @@ def test_only_what_runs_on_and_on_logs_for_machines(
     told = {}
     for name in cli.COMMANDS:
         with monkeypatch.context() as patch:
-            patch.setattr(cli, "configure_logs", lambda _, service: told.update({name: service}))  # noqa: B023 (it is called at once)
+            patch.setattr(cli, "configure_logs", lambda *_, service: told.update({name: service}))  # noqa: B023 (it is called at once)
             assert run(name, "--help") == 0
     capsys.readouterr()
     assert {name for name in told if told[name]} == {"serve", "worker"}

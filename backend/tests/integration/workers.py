@@ -133,6 +133,6 @@ def _work(training: tuple[str, ...], log: Path) -> None:
     engine().dispose(close=False)
     sys.stderr = log.open("w", buffering=1)
     os.dup2(sys.stderr.fileno(), 2)
-    configure_logs("json", service=True)
+    configure_logs("json", "info", service=True)
     refresh = Refresh(lambda _: Drain())
     asyncio.run(run(refresh, Recompute(training), TIMING, Schedules(), log.with_suffix(".pulse")))

@@ -52,7 +52,7 @@ def test_a_machine_reads_what_a_service_logs_away_from_a_terminal(
 ) -> None:
     stderr = Terminal(terminal=terminal)
     monkeypatch.setattr(sys, "stderr", stderr)
-    configure_logs(log_format, service=service)
+    configure_logs(log_format, "info", service=service)
     structlog.get_logger().info("reading")
     assert is_json(stderr.told()) is machine
     assert "reading" in stderr.told()
@@ -63,7 +63,7 @@ def test_a_traceback_does_not_show_variables(
     monkeypatch: pytest.MonkeyPatch, log_format: str
 ) -> None:
     monkeypatch.setattr(sys, "stderr", stderr := Terminal(terminal=False))
-    configure_logs(log_format, service=False)
+    configure_logs(log_format, "info", service=False)
     password = "sesame".upper()
     try:
         password.index("x")
@@ -71,3 +71,15 @@ def test_a_traceback_does_not_show_variables(
         structlog.get_logger().exception("it failed")
     assert "ValueError: substring not found" in stderr.told()
     assert "SESAME" not in stderr.told()
+
+
+@pytest.mark.parametrize("log_format", ["console", "json"])
+def test_what_is_below_the_level_is_left_out(
+    monkeypatch: pytest.MonkeyPatch, log_format: str
+) -> None:
+    monkeypatch.setattr(sys, "stderr", stderr := Terminal(terminal=False))
+    configure_logs(log_format, "warning", service=True)
+    structlog.get_logger().info("reading")
+    structlog.get_logger().warning("careful")
+    assert "reading" not in stderr.told()
+    assert "careful" in stderr.told()
