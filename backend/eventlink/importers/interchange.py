@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import structlog
 from sqlalchemy import Connection
 
 from eventlink.db.interchange import dump, load
@@ -26,6 +27,8 @@ from eventlink.importers.cells import Problem, check_batch
 from eventlink.importers.format import FORMAT, Table
 from eventlink.importers.sources import CsvSource, Source, find_sources, table_files
 from eventlink.recsys.progress import Report
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -130,6 +133,9 @@ class _File:
         for rejected in load.reject(self.conn, self.name):
             self.problems[rejected.number] = Problem(rejected.columns, rejected.wrong)
             self._stop_at_problem()
+        for doubted in load.doubt(self.conn, self.name):
+            if present.issuperset(doubted.columns):  # else it is what the database has
+                self._warn(doubted)
         merged = load.merge(self.conn, self.name)
         report(f"write {self.name}", 1.0)
         return Imported(
@@ -139,6 +145,12 @@ class _File:
             updated=merged.updated,
             bad=len(self.problems) + self.source.misshapen,
         )
+
+    def _warn(self, doubted: load.Doubted) -> None:
+        problem = Problem(doubted.columns, doubted.wrong)
+        found = locate(self.source, {doubted.first: problem})
+        first = next(row for row in found if row.columns)  # the others are misshapen
+        log.warning("odd rows are imported all the same", rows=doubted.rows, first=str(first))
 
 
 @dataclass(frozen=True)

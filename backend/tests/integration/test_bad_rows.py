@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psycopg
@@ -9,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from integration.folders import SMALL, bring_in, content, folder_of, one
+from structlog.testing import capture_logs
 
 from eventlink.db.interchange.tables import TABLES
 from eventlink.errors import BadFileError, BadRowError
@@ -286,3 +288,51 @@ def test_a_list_that_cannot_be_written_is_told_before_the_work(
         with pytest.raises(BadFileError, match="name another file with --bad-rows"):
             bring_in(folder_of(tmp_path / "in", SMALL), bad_rows=path)
     assert content(database)["users"] == []
+
+
+def test_who_came_before_it_began_is_warned_of_and_imported(small: str, tmp_path: Path) -> None:
+    now = datetime.now(UTC)
+
+    def at(days: float) -> str:
+        return (now + timedelta(days=days)).isoformat()
+
+    events = {20: -9, 21: 0.9, 22: 1.1, 23: 9}
+    folder = folder_of(
+        tmp_path / "early",
+        {
+            "events": "id,start_time\n" + "".join(f"{e},{at(d)}\n" for e, d in events.items()),
+            "registrations": "user_id,event_id,registered_at,attended\n"
+            f"1,20,{at(-10)},true\n"
+            "1,20\n"  # misshapen
+            f"1,21,{at(0.9)},true\n"
+            f"2,22,{at(-1)},false\n"
+            f"2,23,{at(-1)},\n"
+            f"1,22,{at(-1)},true\n"
+            f"1,23,{at(-1)},true\n"
+            f"2,20,{at(2)},true\n",
+        },
+    )
+    with capture_logs() as logged:
+        bring_in(folder, bad_rows=tmp_path / "bad.csv")
+    [warned] = [line for line in logged if line["log_level"] == "warning"]
+    assert warned["first"] == (
+        'registrations.csv, line 7, column attended: "true" cannot be known: the event starts, or'
+        " the registration is dated, more than a day from now"
+    )
+    assert warned["rows"] == 3
+    with psycopg.connect(small) as conn:
+        came = conn.execute("SELECT count(*) FILTER (WHERE attended), count(*) FROM registrations")
+        assert came.fetchall() == [(5, 7)]
+
+
+def test_what_a_file_does_not_tell_is_not_warned_of(small: str, tmp_path: Path) -> None:
+    with psycopg.connect(small) as conn:
+        conn.execute("UPDATE events SET start_time = now() + interval '9 days'")
+        conn.execute(
+            "INSERT INTO registrations (user_id, event_id, registered_at, attended)"
+            " VALUES (1, 10, '2024-02-03T00:00:00Z', true)"
+        )
+    rows = "user_id,event_id,registered_at\n1,10,2024-02-03T00:00:00Z\n"
+    with capture_logs() as logged:
+        bring_in(folder_of(tmp_path / "untold", {"registrations": rows}))
+    assert logged == []

@@ -58,6 +58,17 @@ class Rejected:
     wrong: str
 
 
+@dataclass(frozen=True)
+class Doubted:
+    """Rows of an incoming table that are odd, and merged all the same."""
+
+    rows: int
+    first: int
+    """Number of the first one."""
+    columns: tuple[str, ...]
+    wrong: str
+
+
 def stage(
     conn: Connection, name: str, columns: Sequence[str], batches: Iterable[pa.RecordBatch]
 ) -> None:
@@ -169,6 +180,24 @@ def reject(conn: Connection, name: str) -> Iterator[Rejected]:
         for (number,) in cursor:
             assert isinstance(number, int)  # noqa: S101 (the column is bigint)
             yield Rejected(number, check.columns, check.wrong)
+
+
+def doubt(conn: Connection, name: str) -> Iterator[Doubted]:
+    """Return what is odd about the incoming rows, and no reason to leave them out.
+
+    Args:
+        conn: A connection in a transaction, after ``reject`` ran to its end.
+        name: A table of the format.
+    """
+    cursor = driver(conn).cursor()
+    for check in TABLES[name].doubts:
+        cursor.execute(
+            f"SELECT count(*), min(number) FROM ({check.bad}) AS odd HAVING count(*) > 0"
+        )
+        for rows, first in cursor:
+            assert isinstance(rows, int)  # noqa: S101 (a count)
+            assert isinstance(first, int)  # noqa: S101 (the column is bigint)
+            yield Doubted(rows, first, check.columns, check.wrong)
 
 
 def checks(name: str) -> Iterator[Check]:

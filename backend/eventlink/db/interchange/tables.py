@@ -41,6 +41,8 @@ class Table:
     defaults: Mapping[str, str] = field(default_factory=dict)
     """What no value means, where it does not mean "not known"."""
     checks: tuple[Check, ...] = ()
+    doubts: tuple[Check, ...] = ()
+    """What is odd and taken all the same, with a warning."""
     prepare: tuple[str, ...] = ()
     """Statements to run on the incoming rows first."""
     update_order: tuple[str, ...] = ("true",)
@@ -195,6 +197,22 @@ SELECT s.number
    AND NOT EXISTS (SELECT FROM incoming_registrations AS o
                     WHERE (o.user_id, o.event_id, o.registered_at)
                         = (t.user_id, t.event_id, t.registered_at))
+""",
+        ),
+    ),
+    # A day for what time zones shift. It stays, for the registration itself may be right, and
+    # nobody's attendance is looked at before the event starts.
+    doubts=(
+        Check(
+            ("attended",),
+            "cannot be known: the event starts, or the registration is dated, more than a day"
+            " from now",
+            """
+SELECT s.number
+  FROM incoming_registrations AS s
+  JOIN events ON events.id = s.event_id
+ WHERE s.attended
+   AND greatest(events.start_time, s.registered_at) > now() + interval '1 day'
 """,
         ),
     ),
