@@ -3,7 +3,7 @@
 What does not live here: the mathematics (``recsys``), the SQL (``db``), the clock (the callers).
 """
 
-from collections.abc import Callable, Collection, Generator, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -13,7 +13,6 @@ from typing import Any, TypeAlias
 import numpy as np
 from sqlalchemy import Connection
 
-from eventlink.config import revision
 from eventlink.db.dataset import load_dataset
 from eventlink.db.explorations import Explored, explored, store_explorations
 from eventlink.db.keys import Keys
@@ -165,6 +164,135 @@ class Result:
         return {**asdict(self), "as_of": self.as_of.isoformat()}
 
 
+@dataclass(frozen=True)
+class ToRank:
+    """Whom to rank, and how; and how what comes of it is signed."""
+
+    ranker: Ranker
+    users: Ints
+    everybody: bool
+    """Whether a generation is made; if not, these users' rankings are replaced."""
+    keys: Keys
+    top_n: int
+    engine: Engine
+    """Of everybody; some users are always ranked here."""
+    model_version: str
+    """Of the model that ranks."""
+    now: datetime
+    """Dates the rankings."""
+    meta: dict[str, Any]
+    """What is told of a generation."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """What changes together with the rankings, and what must hold then."""
+
+    models: list[StoredModel]
+    """Are stored; the one that ranks, if it is among them, becomes the active one."""
+    seen: Serving
+    """Must serve still."""
+    fence: Fence
+
+
+@dataclass
+class _Ranked:
+    """What came of it, besides the lists themselves."""
+
+    users: int = 0
+    drawn: list[Explored] = field(default_factory=list)
+
+
+def rank_and_publish(conn: Connection, to_rank: ToRank, change: Change, report: Report) -> int:
+    """Rank, and then let model and rankings change at once; return how many users were ranked.
+
+    Args:
+        conn: Outside of a transaction.
+        to_rank: Whom, and how.
+        change: What changes with the rankings.
+        report: Told of the progress.
+
+    Raises:
+        PublishRefusedError: Something else serves by now, or a score is not a number.
+        EventLinkError: The fence's, or the cluster's.
+    """
+    version, now = to_rank.model_version, to_rank.now
+    generation, ranked = None, _Ranked()
+    if to_rank.everybody:
+        generation, ranked = _build(conn, to_rank, report)
+    report("publishing", 0.0)
+    with conn.begin():
+        require_unchanged(conn, change.seen)
+        change.fence(conn)
+        if generation is not None:
+            serve_generation(conn, generation)
+        else:
+            for part in _lists(to_rank, ranked, report):
+                store_refreshed(conn, version, now, part)
+        store_explorations(conn, version, now, ranked.drawn)
+        for model in change.models:
+            store_model(conn, model, activate=model.model_version == version)
+        if generation is not None:
+            # After the new model is active: refreshes under way by the old one were waited for.
+            mark_overtaken(conn)
+    clean_up()
+    report("publishing", 1.0)
+    return ranked.users
+
+
+def _build(conn: Connection, to_rank: ToRank, report: Report) -> tuple[int, _Ranked]:
+    """Rank everybody into a generation that nobody points at yet; return its number."""
+    if to_rank.engine is Engine.RAY:
+        return _build_on_cluster(conn, to_rank, report)
+    report("ranking users", 0.0)
+    ranked = _Ranked()
+    with closing(_lists(to_rank, ranked, report)) as lists:
+        version, now, meta = to_rank.model_version, to_rank.now, to_rank.meta
+        generation = build_generation(conn, version, now, lists, meta)
+    return generation, ranked
+
+
+def _lists(to_rank: ToRank, ranked: _Ranked, report: Report) -> Generator[Lists, None, None]:
+    """Rank on all cores of this machine; note what is given away."""
+    ranker = to_rank.ranker
+    for rankings in ranker.rank_all(to_rank.users, to_rank.top_n, report):
+        lists = Lists(rankings, ranker.snapshot.columns, to_rank.keys)
+        ranked.users += len(rankings.users)
+        ranked.drawn.append(explored(lists))
+        yield lists
+
+
+def _build_on_cluster(conn: Connection, to_rank: ToRank, report: Report) -> tuple[int, _Ranked]:
+    ranker, users, keys = to_rank.ranker, to_rank.users, to_rank.keys
+    report("starting Ray", 0.0)
+    with cluster() as machines:
+        report("starting Ray", 1.0)
+        report("ranking users", 0.0)
+        generation = begin_generation(conn, to_rank.model_version, to_rank.now, to_rank.meta)
+        work = work_of(generation, ranker, users, keys, to_rank.top_n)
+        drawn = machines.make(work, cut(ranker, users, keys, machines.cpus), report)
+        return generation, _Ranked(finish_generation(conn, generation), drawn)
+
+
+def new_version(
+    conn: Connection, scorer: Scorer, now: datetime, chosen: Collection[str] = ()
+) -> str:
+    """Name a model by kind and date; a second one of the same second gets a number.
+
+    Args:
+        conn: Outside of a transaction.
+        scorer: The model.
+        now: When it is made.
+        chosen: Names that are taken too, though not stored yet.
+    """
+    name = f"{scorer.model.kind}-{now.astimezone(UTC):%Y%m%dT%H%M%S}"
+    with conn.begin():
+        candidate, number = name, 2
+        while candidate in chosen or is_version_taken(conn, candidate):
+            candidate, number = f"{name}-{number}", number + 1
+    return candidate
+
+
 def recompute(request: Request, report: Report = silent, fence: Fence = unfenced) -> Result:
     """Train on what was known at an instant, evaluate, and publish everybody's rankings.
 
@@ -178,69 +306,74 @@ def recompute(request: Request, report: Report = silent, fence: Fence = unfenced
     """
     if request.engine is Engine.RAY and request.user_id is None:
         require_cluster()
-    with connection() as conn:
-        with conn.begin():
-            require_migrations(conn)
-        with _alone(conn, request):
-            stored, seen = _stored_model(conn, request)
-            report("reading the database", 0.0)
-            data, keys = load_dataset()
-            report("reading the database", 1.0)
-            snapshot = Snapshot(data, request.as_of.timestamp())
-            users = _users_to_rank(data, keys, request.user_id)
-            _require_events(data, snapshot, request.as_of)
-            rng = np.random.default_rng(request.options.seed)
-            if request.trains:
-                trained = train(
-                    data,
-                    snapshot,
-                    request.options,
-                    request.folds,
-                    stored,
-                    Activate.NEVER if request.only_train else request.activate,
-                    rng,
-                    report,
-                )
-                may_serve = trained.decision.activate
-                scorer = trained.scorer if may_serve else stored_scorer(stored)
-            else:
-                trained, scorer = None, stored_scorer(stored)
-            published, meta = None, {}
-            if request.only_train and trained is not None:
-                published = _keep(conn, request, trained, data, fence), 0
-            elif not request.dry_run:
-                features = Features(snapshot, scorer.forecast)
-                top_n = request.options.top_n
-                ranker = Ranker(snapshot, features, scorer.model, users, rng, top_n=top_n)
-                meta = _rerank(conn, ranker, request, users, keys)
-                to_rank = _ToRank(ranker, users, keys, request.options.top_n, meta)
-                published = _rank_and_publish(
-                    conn, request, scorer, trained, data, to_rank, report, seen, fence
-                )
-    metrics = trained.metrics if trained else stored_metrics(stored)
-    return _result(request, snapshot, users, scorer, trained, metrics, published, meta)
+    with _alone(request) as conn:
+        run = _read(conn, request, report)
+        rng = np.random.default_rng(request.options.seed)
+        trained = _train(run, rng, report) if request.trains else None
+        winner = trained.scorer if trained and trained.decision.activate else None
+        scorer = winner or stored_scorer(run.stored)
+        if request.dry_run:
+            return _result(run, scorer, trained)
+        new = [_to_store(conn, run, trained.scorer, trained)] if trained else []
+        if request.only_train:
+            _keep(conn, new[0], fence)
+            return _result(run, scorer, trained, new[0].model_version)
+        if scorer.version is None and scorer is not winner:  # the prior, on a site without a model
+            new.append(_to_store(conn, run, scorer, None, new))
+        version = scorer.version or new[-1].model_version
+        to_rank = _to_rank(conn, run, scorer, version, rng)
+        published = rank_and_publish(conn, to_rank, Change(new, run.seen, fence), report)
+    return _result(run, scorer, trained, version, published, to_rank.meta.get("seats"))
 
 
 @contextmanager
-def _alone(conn: Connection, request: Request) -> Iterator[None]:
-    """Let one recompute run at a time, and remove what a killed one left.
+def _alone(request: Request) -> Iterator[Connection]:
+    """Connect; let one recompute run at a time, and remove what a killed one left.
 
     A dry run changes nothing, so it neither waits for another one nor is in its way.
     """
-    if request.dry_run:
-        yield
-        return
-    with recompute_lock(conn):
-        clean_up()
-        yield
+    with connection() as conn:
+        with conn.begin():
+            require_migrations(conn)
+        if request.dry_run:
+            yield conn
+            return
+        with recompute_lock(conn):
+            clean_up()
+            yield conn
 
 
-def _stored_model(conn: Connection, request: Request) -> tuple[StoredModel | None, Serving]:
+@dataclass(frozen=True)
+class _Run:
+    """What one run hangs on: what is asked for, and what was found when it began."""
+
+    request: Request
+    stored: StoredModel | None
+    """The active model."""
+    seen: Serving
+    data: Dataset
+    """Everything, also what came after the instant."""
+    keys: Keys
+    snapshot: Snapshot
+    """The instant."""
+    users: Ints
+    """Who gets a ranking."""
+
+
+def _read(conn: Connection, request: Request, report: Report) -> _Run:
+    """Read all there is, and check early what would otherwise fail after the training."""
     with conn.begin():
         if request.model_version and is_version_taken(conn, request.model_version):
             raise version_taken(request.model_version)
         seen = serving(conn)  # first, so that a change between the two is noticed
-        return active_model(conn), seen
+        stored = active_model(conn)
+    report("reading the database", 0.0)
+    data, keys = load_dataset()
+    report("reading the database", 1.0)
+    snapshot = Snapshot(data, request.as_of.timestamp())
+    users = _users_to_rank(data, keys, request.user_id)
+    _require_events(snapshot, request.as_of)
+    return _Run(request, stored, seen, data, keys, snapshot, users)
 
 
 def _users_to_rank(data: Dataset, keys: Keys, user_id: int | None) -> Ints:
@@ -258,8 +391,8 @@ def _users_to_rank(data: Dataset, keys: Keys, user_id: int | None) -> Ints:
     return np.array([index], np.int32)
 
 
-def _require_events(data: Dataset, snapshot: Snapshot, as_of: datetime) -> None:
-    if not data.n_events:
+def _require_events(snapshot: Snapshot, as_of: datetime) -> None:
+    if not snapshot.data.n_events:
         raise NoEventsError(
             "there are no events; bring some with: eventlink import DIR, or eventlink simulate"
         )
@@ -270,160 +403,34 @@ def _require_events(data: Dataset, snapshot: Snapshot, as_of: datetime) -> None:
         )
 
 
-def _rerank(
-    conn: Connection, ranker: Ranker, request: Request, users: Ints, keys: Keys
-) -> dict[str, Any]:
-    """Let the ranker keep the rules; return what is told of a generation."""
-    options = request.options
-    if request.user_id is None:
-        rules = rerank_everybody(ranker, users, options, options.seed, keys)
-        return {"top_n": options.top_n, **rules}
-    with conn.begin():
-        meta = generation_meta(conn)
-    rerank_some(ranker, users, options, options.seed, keys, meta)
-    return {}
-
-
-@dataclass(frozen=True)
-class _ToRank:
-    """Whom to rank, and how."""
-
-    ranker: Ranker
-    users: Ints
-    keys: Keys
-    top_n: int
-    meta: dict[str, Any]
-    """What is told of a generation."""
-
-
-@dataclass
-class _Ranked:
-    """What came of it, besides the lists themselves."""
-
-    users: int = 0
-    drawn: list[Explored] = field(default_factory=list)
-
-
-def _lists(to_rank: _ToRank, ranked: _Ranked, report: Report) -> Generator[Lists, None, None]:
-    """Rank on all cores of this machine; note what is given away."""
-    ranker = to_rank.ranker
-    for rankings in ranker.rank_all(to_rank.users, to_rank.top_n, report):
-        lists = Lists(rankings, ranker.snapshot.columns, to_rank.keys)
-        ranked.users += len(rankings.users)
-        ranked.drawn.append(explored(lists))
-        yield lists
-
-
-def _build(
-    conn: Connection, version: str, request: Request, to_rank: _ToRank, report: Report
-) -> tuple[int, _Ranked]:
-    """Rank everybody into a generation that nobody points at yet; return its number."""
-    if request.engine is Engine.RAY:
-        return _build_on_cluster(conn, version, request, to_rank, report)
-    report("ranking users", 0.0)
-    ranked = _Ranked()
-    with closing(_lists(to_rank, ranked, report)) as lists:
-        generation = build_generation(conn, version, request.now, lists, to_rank.meta)
-    return generation, ranked
-
-
-def _build_on_cluster(
-    conn: Connection, version: str, request: Request, to_rank: _ToRank, report: Report
-) -> tuple[int, _Ranked]:
-    ranker, users, keys = to_rank.ranker, to_rank.users, to_rank.keys
-    report("starting Ray", 0.0)
-    with cluster() as machines:
-        report("starting Ray", 1.0)
-        report("ranking users", 0.0)
-        generation = begin_generation(conn, version, request.now, to_rank.meta)
-        work = work_of(generation, ranker, users, keys, to_rank.top_n)
-        drawn = machines.make(work, cut(ranker, users, keys, machines.cpus), report)
-        return generation, _Ranked(finish_generation(conn, generation), drawn)
-
-
-def _rank_and_publish(
-    conn: Connection,
-    request: Request,
-    scorer: Scorer,
-    trained: Trained | None,
-    data: Dataset,
-    to_rank: _ToRank,
-    report: Report,
-    seen: Serving,
-    fence: Fence,
-) -> tuple[str, int]:
-    """Rank, and then let model and rankings change at once; return version and user count."""
-    new: dict[str, Scorer] = {}
-    if trained is not None:
-        new[_new_version(conn, request.model_version, trained.scorer, request.now)] = trained.scorer
-    if scorer.version is None and scorer not in new.values():
-        new[_new_version(conn, None, scorer, request.now, new)] = scorer
-    version = scorer.version or next(name for name, made in new.items() if made is scorer)
-    generation, ranked = None, _Ranked()
-    if request.user_id is None:
-        generation, ranked = _build(conn, version, request, to_rank, report)
-    report("publishing", 0.0)
-    with conn.begin():
-        require_unchanged(conn, seen)
-        fence(conn)
-        if generation is not None:
-            serve_generation(conn, generation)
-        else:
-            for part in _lists(to_rank, ranked, report):
-                store_refreshed(conn, version, request.now, part)
-        store_explorations(conn, version, request.now, ranked.drawn)
-        for name, made in new.items():
-            found = trained.meta() if trained and made is trained.scorer else {}
-            model = _to_store(name, request, made, found, data)
-            store_model(conn, model, activate=made is scorer)
-        if generation is not None:
-            # After the new model is active: refreshes under way by the old one were waited for.
-            mark_overtaken(conn)
-    clean_up()
-    report("publishing", 1.0)
-    return version, ranked.users
-
-
-def _keep(conn: Connection, request: Request, trained: Trained, data: Dataset, fence: Fence) -> str:
-    """Store a model that does not serve; return its version."""
-    version = _new_version(conn, request.model_version, trained.scorer, request.now)
-    with conn.begin():
-        fence(conn)
-        model = _to_store(version, request, trained.scorer, trained.meta(), data)
-        store_model(conn, model, activate=False)
-    return version
-
-
-def _new_version(
-    conn: Connection,
-    wanted: str | None,
-    scorer: Scorer,
-    now: datetime,
-    chosen: Collection[str] = (),
-) -> str:
-    """Name a model by kind and date; a second one of the same second gets a number.
-
-    Names that this run has chosen are taken too, though not stored yet.
-    """
-    if wanted:
-        return wanted
-    name = f"{scorer.model.kind}-{now.astimezone(UTC):%Y%m%dT%H%M%S}"
-    with conn.begin():
-        candidate, number = name, 2
-        while candidate in chosen or is_version_taken(conn, candidate):
-            candidate, number = f"{name}-{number}", number + 1
-    return candidate
+def _train(run: _Run, rng: np.random.Generator, report: Report) -> Trained:
+    request = run.request
+    rule = Activate.NEVER if request.only_train else request.activate
+    return train(
+        run.data, run.snapshot, request.options, request.folds, run.stored, rule, rng, report
+    )
 
 
 def _to_store(
-    version: str, request: Request, scorer: Scorer, found: dict[str, Any], data: Dataset
+    conn: Connection,
+    run: _Run,
+    scorer: Scorer,
+    trained: Trained | None,
+    others: Sequence[StoredModel] = (),
 ) -> StoredModel:
-    known = data.before(request.as_of.timestamp())
-    meta = {
+    """Name a model and tell what is known of it.
+
+    Args:
+        conn: Outside of a transaction.
+        run: What made it.
+        scorer: The model.
+        trained: What its training told; the prior had none here.
+        others: What this run is to store as well.
+    """
+    request, known = run.request, run.snapshot.data
+    meta: dict[str, Any] = {
         "options": request.options.to_json(),
         "as_of": request.as_of.isoformat(),
-        # The prior that ranks a site where nothing was trained yet has no such date.
-        **({"trained_at": request.now.isoformat(), "folds": request.folds} if found else {}),
         "counts": {
             "users": known.n_users,
             "events": int(np.isfinite(known.events.start).sum()),
@@ -431,38 +438,73 @@ def _to_store(
             "favorites": len(known.favorites),
             "interactions": len(known.interactions),
         },
-        **found,
-        "revision": revision(),
     }
-    return StoredModel(version, list(scorer.model.feature_names_), scorer.to_json(), meta)
+    if trained is not None:
+        meta |= {"trained_at": request.now.isoformat(), "folds": request.folds, **trained.meta()}
+    version = request.model_version if trained else None
+    if not version:
+        version = new_version(conn, scorer, request.now, [model.model_version for model in others])
+    return scorer.stored_as(version, meta)
+
+
+def _keep(conn: Connection, model: StoredModel, fence: Fence) -> None:
+    """Store a model that does not serve."""
+    with conn.begin():
+        fence(conn)
+        store_model(conn, model, activate=False)
+
+
+def _to_rank(
+    conn: Connection, run: _Run, scorer: Scorer, version: str, rng: np.random.Generator
+) -> ToRank:
+    """Make a ranker that keeps the rules; tell what is told of a generation."""
+    request, options, users = run.request, run.request.options, run.users
+    features = Features(run.snapshot, scorer.forecast)
+    ranker = Ranker(run.snapshot, features, scorer.model, users, rng, top_n=options.top_n)
+    everybody = request.user_id is None
+    if everybody:
+        rules = rerank_everybody(ranker, users, options, options.seed, run.keys)
+        meta = {"top_n": options.top_n, **rules}
+    else:
+        with conn.begin():
+            of_generation = generation_meta(conn)
+        rerank_some(ranker, users, options, options.seed, run.keys, of_generation)
+        meta = {}
+    return ToRank(
+        ranker=ranker,
+        users=users,
+        everybody=everybody,
+        keys=run.keys,
+        top_n=options.top_n,
+        engine=request.engine,
+        model_version=version,
+        now=request.now,
+        meta=meta,
+    )
 
 
 def _result(
-    request: Request,
-    snapshot: Snapshot,
-    users: Ints,
+    run: _Run,
     scorer: Scorer,
     trained: Trained | None,
-    metrics: dict[str, Metrics],
-    published: tuple[str, int] | None,
-    meta: dict[str, Any],
+    version: str | None = None,
+    published: int = 0,
+    seats: dict[str, Any] | None = None,
 ) -> Result:
-    version, count = published or (None, 0)
     would_activate = trained is not None and trained.decision.activate
-    seats = meta.get("seats", {})
     return Result(
         model=(trained.scorer if trained else scorer).model.kind,
         model_version=version,
-        activated=would_activate and not request.dry_run,
+        activated=would_activate and not run.request.dry_run,
         would_activate=would_activate,
         decision=trained.decision.reason if trained else "",
-        as_of=request.as_of,
-        users=len(users),
-        events=int(snapshot.eligible.sum()),
+        as_of=run.request.as_of,
+        users=len(run.users),
+        events=int(run.snapshot.eligible.sum()),
         positives=trained.positives if trained else 0,
         judged=trained.judged if trained else 0,
-        metrics=metrics,
+        metrics=trained.metrics if trained else stored_metrics(run.stored),
         active_has_seen=trained is not None and trained.active_has_seen,
-        published=count,
-        seats={name: told for name, told in seats.items() if name != "events"},
+        published=published,
+        seats={name: told for name, told in (seats or {}).items() if name != "events"},
     )

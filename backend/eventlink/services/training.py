@@ -11,6 +11,7 @@ import numpy as np
 import structlog
 from lightgbm.basic import LightGBMError
 
+from eventlink.config import revision
 from eventlink.db.models import StoredModel
 from eventlink.errors import ModelMismatchError, NoPositivesError
 from eventlink.recsys.calibration import CALIBRATION_DAYS, to_probabilities
@@ -73,8 +74,18 @@ class Scorer:
     """None if it is not stored yet."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return what ``stored_scorer`` restores."""
+        """Return the weights that ``stored_scorer`` restores it from."""
         return {**self.model.to_json(), "forecast": self.forecast.to_json()}
+
+    def stored_as(self, version: str, meta: dict[str, Any]) -> StoredModel:
+        """Return what is stored of it: ``stored_scorer`` restores it.
+
+        Args:
+            version: Its name.
+            meta: What is known of it; the code's revision is added.
+        """
+        names = list(self.model.feature_names_)
+        return StoredModel(version, names, self.to_json(), {**meta, "revision": revision()})
 
 
 @dataclass(frozen=True)

@@ -386,12 +386,12 @@ def test_a_failure_after_the_ranking_leaves_the_old_one_serving(
     site = a_small_site(database)
     rank_at()
     before, models = site.rankings(), site.run("SELECT * FROM recommender_models")
-    monkeypatch.setattr(service, "_to_store", lambda *_: 1 // 0)
-    with pytest.raises(ZeroDivisionError):
-        recompute_at(now=NOON + HOUR)
+    with monkeypatch.context() as patch:
+        patch.setattr(service, "store_model", lambda *_, **__: 1 // 0)
+        with pytest.raises(ZeroDivisionError):
+            recompute_at(now=NOON + HOUR)
     assert site.rankings() == before
     assert site.run("SELECT * FROM recommender_models") == models
-    monkeypatch.undo()
     rank_at(now=NOON + 2 * HOUR)
     assert len(site.generations()[1]) == 2
 
