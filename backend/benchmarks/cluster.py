@@ -27,7 +27,8 @@ from eventlink.config import PROJECT_ROOT
 from eventlink.db.embedded import embedded_url
 from eventlink.db.session import libpq_url
 from eventlink.services.cluster import LOOPBACK, QUIET
-from eventlink.services.recompute import Engine, Request, recompute
+from eventlink.services.publishing import Engine
+from eventlink.services.recompute import Request, recompute
 
 SIZE = "200000×5000"
 ROUNDS = 2

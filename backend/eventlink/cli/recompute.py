@@ -23,7 +23,8 @@ from eventlink.db.session import server_time, transaction
 from eventlink.errors import InvalidOptionError
 from eventlink.recsys.options import FOLDS, Activate, TrainOptions, require_folds
 from eventlink.services.jobs import usual_options
-from eventlink.services.recompute import Engine, Request, Result
+from eventlink.services.publishing import Engine
+from eventlink.services.recompute import Request, Result
 from eventlink.services.recompute import recompute as run
 from eventlink.services.training import ACTIVE
 

@@ -1,6 +1,6 @@
 """Evaluate: the whole protocol on what the database holds, for models that could be trained.
 
-What does not live here: publishing (``services.recompute``), tables and plots (``cli``).
+What does not live here: publishing (``services.publishing``), tables and plots (``cli``).
 """
 
 from collections.abc import Sequence

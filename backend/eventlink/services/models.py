@@ -1,6 +1,7 @@
 """Models: list them, make another one serve, take the last change back.
 
-What does not live here: training (``services.training``) and publishing (``services.recompute``).
+What does not live here: training (``services.training``), how a model is restored
+(``services.scorers``), and publishing (``services.publishing``).
 
 All of it is one transaction that every recompute and every refresh respects: a recompute that began
 before publishes nothing (``db.serving.require_unchanged``), and a refresh by a model that serves no
@@ -138,7 +139,7 @@ def roll_back(conn: Connection, by: str, now: datetime) -> Switched:
 def _switch(
     conn: Connection, before: Serving, version: str, by: str, now: datetime, *, previous: bool
 ) -> Switched:
-    from eventlink.services.training import stored_scorer  # noqa: PLC0415 (a second of libraries)
+    from eventlink.services.scorers import stored_scorer  # noqa: PLC0415 (a second of libraries)
 
     stored = stored_model(conn, version)
     if stored is None:

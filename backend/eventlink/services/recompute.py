@@ -1,20 +1,19 @@
 """Recompute: train, evaluate, rank everybody, publish. The nightly job, told top to bottom.
 
-What does not live here: the mathematics (``recsys``), the SQL (``db``), the clock (the callers).
+What does not live here: the mathematics (``recsys``), training (``services.training``), ranking and
+publishing (``services.publishing``), the SQL (``db``), the clock (the callers).
 """
 
-from collections.abc import Callable, Collection, Generator, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
-from enum import StrEnum
-from typing import Any, TypeAlias
+from datetime import datetime
+from typing import Any
 
 import numpy as np
 from sqlalchemy import Connection
 
 from eventlink.db.dataset import load_dataset
-from eventlink.db.explorations import Explored, explored, store_explorations
 from eventlink.db.keys import Keys
 from eventlink.db.models import (
     StoredModel,
@@ -23,18 +22,8 @@ from eventlink.db.models import (
     store_model,
     version_taken,
 )
-from eventlink.db.overlay import store_refreshed
-from eventlink.db.recommendations import (
-    Lists,
-    begin_generation,
-    build_generation,
-    clean_up,
-    finish_generation,
-    recompute_lock,
-    serve_generation,
-)
-from eventlink.db.refreshes import mark_overtaken
-from eventlink.db.serving import Serving, generation_meta, require_unchanged, serving
+from eventlink.db.recommendations import clean_up, recompute_lock
+from eventlink.db.serving import Serving, generation_meta, serving
 from eventlink.db.session import connection, require_migrations
 from eventlink.errors import InvalidOptionError, NoEventsError, NoUsersError, UnknownUserError
 from eventlink.recsys.dataset import Dataset, Ints
@@ -43,31 +32,18 @@ from eventlink.recsys.options import FOLDS, Activate, TrainOptions
 from eventlink.recsys.progress import Report, silent
 from eventlink.recsys.ranking import Ranker
 from eventlink.recsys.snapshot import Snapshot
-from eventlink.services.cluster import cluster, require_cluster
-from eventlink.services.reranking import rerank_everybody, rerank_some
-from eventlink.services.shards import cut, work_of
-from eventlink.services.training import (
-    Metrics,
-    Scorer,
-    Trained,
-    stored_metrics,
-    stored_scorer,
-    train,
+from eventlink.services.cluster import require_cluster
+from eventlink.services.publishing import (
+    Change,
+    Engine,
+    Fence,
+    ToRank,
+    rank_and_publish,
+    unfenced,
 )
-
-Fence: TypeAlias = Callable[[Connection], None]
-"""Run inside the transaction that publishes; raises if whoever asked may not publish any more."""
-
-
-def unfenced(_conn: Connection) -> None:
-    """Let everybody publish."""
-
-
-class Engine(StrEnum):
-    """Where everybody is ranked; the result is the same."""
-
-    LOCAL = "local"
-    RAY = "ray"
+from eventlink.services.reranking import rerank_everybody, rerank_some
+from eventlink.services.scorers import Scorer, new_version, stored_scorer
+from eventlink.services.training import Metrics, Trained, stored_metrics, train
 
 
 @dataclass(frozen=True)
@@ -162,135 +138,6 @@ class Result:
     def to_json(self) -> dict[str, Any]:
         """Return the result as JSON."""
         return {**asdict(self), "as_of": self.as_of.isoformat()}
-
-
-@dataclass(frozen=True)
-class ToRank:
-    """Whom to rank, and how; and how what comes of it is signed."""
-
-    ranker: Ranker
-    users: Ints
-    everybody: bool
-    """Whether a generation is made; if not, these users' rankings are replaced."""
-    keys: Keys
-    top_n: int
-    engine: Engine
-    """Of everybody; some users are always ranked here."""
-    model_version: str
-    """Of the model that ranks."""
-    now: datetime
-    """Dates the rankings."""
-    meta: dict[str, Any]
-    """What is told of a generation."""
-
-
-@dataclass(frozen=True)
-class Change:
-    """What changes together with the rankings, and what must hold then."""
-
-    models: list[StoredModel]
-    """Are stored; the one that ranks, if it is among them, becomes the active one."""
-    seen: Serving
-    """Must serve still."""
-    fence: Fence
-
-
-@dataclass
-class _Ranked:
-    """What came of it, besides the lists themselves."""
-
-    users: int = 0
-    drawn: list[Explored] = field(default_factory=list)
-
-
-def rank_and_publish(conn: Connection, to_rank: ToRank, change: Change, report: Report) -> int:
-    """Rank, and then let model and rankings change at once; return how many users were ranked.
-
-    Args:
-        conn: Outside of a transaction.
-        to_rank: Whom, and how.
-        change: What changes with the rankings.
-        report: Told of the progress.
-
-    Raises:
-        PublishRefusedError: Something else serves by now, or a score is not a number.
-        EventLinkError: The fence's, or the cluster's.
-    """
-    version, now = to_rank.model_version, to_rank.now
-    generation, ranked = None, _Ranked()
-    if to_rank.everybody:
-        generation, ranked = _build(conn, to_rank, report)
-    report("publishing", 0.0)
-    with conn.begin():
-        require_unchanged(conn, change.seen)
-        change.fence(conn)
-        if generation is not None:
-            serve_generation(conn, generation)
-        else:
-            for part in _lists(to_rank, ranked, report):
-                store_refreshed(conn, version, now, part)
-        store_explorations(conn, version, now, ranked.drawn)
-        for model in change.models:
-            store_model(conn, model, activate=model.model_version == version)
-        if generation is not None:
-            # After the new model is active: refreshes under way by the old one were waited for.
-            mark_overtaken(conn)
-    clean_up()
-    report("publishing", 1.0)
-    return ranked.users
-
-
-def _build(conn: Connection, to_rank: ToRank, report: Report) -> tuple[int, _Ranked]:
-    """Rank everybody into a generation that nobody points at yet; return its number."""
-    if to_rank.engine is Engine.RAY:
-        return _build_on_cluster(conn, to_rank, report)
-    report("ranking users", 0.0)
-    ranked = _Ranked()
-    with closing(_lists(to_rank, ranked, report)) as lists:
-        version, now, meta = to_rank.model_version, to_rank.now, to_rank.meta
-        generation = build_generation(conn, version, now, lists, meta)
-    return generation, ranked
-
-
-def _lists(to_rank: ToRank, ranked: _Ranked, report: Report) -> Generator[Lists, None, None]:
-    """Rank on all cores of this machine; note what is given away."""
-    ranker = to_rank.ranker
-    for rankings in ranker.rank_all(to_rank.users, to_rank.top_n, report):
-        lists = Lists(rankings, ranker.snapshot.columns, to_rank.keys)
-        ranked.users += len(rankings.users)
-        ranked.drawn.append(explored(lists))
-        yield lists
-
-
-def _build_on_cluster(conn: Connection, to_rank: ToRank, report: Report) -> tuple[int, _Ranked]:
-    ranker, users, keys = to_rank.ranker, to_rank.users, to_rank.keys
-    report("starting Ray", 0.0)
-    with cluster() as machines:
-        report("starting Ray", 1.0)
-        report("ranking users", 0.0)
-        generation = begin_generation(conn, to_rank.model_version, to_rank.now, to_rank.meta)
-        work = work_of(generation, ranker, users, keys, to_rank.top_n)
-        drawn = machines.make(work, cut(ranker, users, keys, machines.cpus), report)
-        return generation, _Ranked(finish_generation(conn, generation), drawn)
-
-
-def new_version(
-    conn: Connection, scorer: Scorer, now: datetime, chosen: Collection[str] = ()
-) -> str:
-    """Name a model by kind and date; a second one of the same second gets a number.
-
-    Args:
-        conn: Outside of a transaction.
-        scorer: The model.
-        now: When it is made.
-        chosen: Names that are taken too, though not stored yet.
-    """
-    name = f"{scorer.model.kind}-{now.astimezone(UTC):%Y%m%dT%H%M%S}"
-    with conn.begin():
-        candidate, number = name, 2
-        while candidate in chosen or is_version_taken(conn, candidate):
-            candidate, number = f"{name}-{number}", number + 1
-    return candidate
 
 
 def recompute(request: Request, report: Report = silent, fence: Fence = unfenced) -> Result:

@@ -25,7 +25,7 @@ from eventlink.recsys.models import Model
 from eventlink.recsys.parallel import in_processes
 from eventlink.recsys.progress import Report, silent
 from eventlink.recsys.snapshot import Pairs, Snapshot
-from eventlink.services.training import Scorer, learned_here, stored_scorer
+from eventlink.services.scorers import Scorer, learned_here, stored_scorer
 
 USERS_A_BLOCK = 256
 PAIRS_A_BLOCK = 16_384

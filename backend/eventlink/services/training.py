@@ -1,6 +1,7 @@
 """Training: a new model, how it did on the last days, and whether it may serve.
 
-What does not live here: ranking and publishing (``services.recompute``).
+What does not live here: how a model is stored and restored (``services.scorers``), ranking and
+publishing (``services.publishing``).
 """
 
 from dataclasses import asdict, dataclass
@@ -9,36 +10,24 @@ from typing import Any
 
 import numpy as np
 import structlog
-from lightgbm.basic import LightGBMError
 
-from eventlink.config import revision
 from eventlink.db.models import StoredModel
 from eventlink.errors import ModelMismatchError, NoPositivesError
 from eventlink.recsys.calibration import CALIBRATION_DAYS, to_probabilities
 from eventlink.recsys.dataset import DAY, Bools, Dataset, Floats
 from eventlink.recsys.evaluation import Fit, Outcome, evaluate, folds_before
 from eventlink.recsys.examples import Examples
-from eventlink.recsys.features import NAMES, Forecast, forecast
+from eventlink.recsys.features import forecast
 from eventlink.recsys.gate import Decision, decide
-from eventlink.recsys.models import Model, PriorModel, fit_model, model_from_json
-from eventlink.recsys.models.contract import require_features
+from eventlink.recsys.models import Model, fit_model
 from eventlink.recsys.options import Activate, TrainOptions
 from eventlink.recsys.progress import Report
 from eventlink.recsys.replay import replay
 from eventlink.recsys.snapshot import Snapshot
+from eventlink.services.scorers import Scorer, learned_here, stored_scorer
 
 log = structlog.get_logger()
 
-DAMAGE = (
-    AttributeError,
-    IndexError,
-    KeyError,
-    LightGBMError,
-    OverflowError,
-    TypeError,
-    ValueError,
-)
-"""What reading a model may raise where somebody has written something else."""
 NEW, ACTIVE = "model", "active model"
 """Names of the systems that are compared, beside the baselines."""
 
@@ -65,30 +54,6 @@ def stored_metrics(stored: StoredModel | None) -> dict[str, Metrics]:
 
 
 @dataclass(frozen=True)
-class Scorer:
-    """What scores: a model, and the demand forecast that its features read."""
-
-    model: Model
-    forecast: Forecast
-    version: str | None = None
-    """None if it is not stored yet."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the weights that ``stored_scorer`` restores it from."""
-        return {**self.model.to_json(), "forecast": self.forecast.to_json()}
-
-    def stored_as(self, version: str, meta: dict[str, Any]) -> StoredModel:
-        """Return what is stored of it: ``stored_scorer`` restores it.
-
-        Args:
-            version: Its name.
-            meta: What is known of it; the code's revision is added.
-        """
-        names = list(self.model.feature_names_)
-        return StoredModel(version, names, self.to_json(), {**meta, "revision": revision()})
-
-
-@dataclass(frozen=True)
 class Trained:
     """A new scorer and what is known of it."""
 
@@ -112,35 +77,6 @@ class Trained:
             "gate": asdict(self.decision),
             "active_has_seen": self.active_has_seen,
         }
-
-
-def stored_scorer(stored: StoredModel | None) -> Scorer:
-    """Restore a scorer, or take the prior of a site that has none.
-
-    Raises:
-        ModelMismatchError: It was made for other features, or is damaged.
-    """
-    if stored is None:
-        return Scorer(PriorModel(), forecast.prior())
-    try:
-        model = model_from_json(stored.feature_names, stored.weights)
-        require_features(model, NAMES)
-        expected = Forecast.from_json(stored.weights.get("forecast", []))
-        margin = model.margin(np.zeros((1, len(NAMES)), np.float32))
-    except ModelMismatchError:
-        raise
-    except DAMAGE as error:
-        raise _damaged(stored, f"{type(error).__name__}: {error}") from error
-    if not np.isfinite(margin).all():
-        raise _damaged(stored, "its scores are not numbers")
-    return Scorer(model, expected, stored.model_version)
-
-
-def _damaged(stored: StoredModel, how: str) -> ModelMismatchError:
-    return ModelMismatchError(
-        f"the stored model {stored.model_version} is damaged ({how}); activate another one, or"
-        " train again, without --skip-training"
-    )
 
 
 def train(
@@ -204,11 +140,6 @@ def train(
         decision=_decide(rule, active, outcomes, folds, judge_rng),
         active_has_seen=active is not None and bool(_seen_by(active, folds).any()),
     )
-
-
-def learned_here(stored: StoredModel) -> bool:
-    """Whether a stored model has learned from this site, and is not the prior."""
-    return "positives" in stored.meta
 
 
 def _can_score(active: StoredModel | None) -> bool:

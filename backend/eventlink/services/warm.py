@@ -27,7 +27,7 @@ from eventlink.recsys.renewal import renewed, unchanged
 from eventlink.recsys.snapshot import Snapshot
 from eventlink.recsys.spread import entering
 from eventlink.services.reranking import rerank_some
-from eventlink.services.training import stored_scorer
+from eventlink.services.scorers import stored_scorer
 
 Ends: TypeAlias = tuple[Ids, Dense]
 

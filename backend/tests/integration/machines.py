@@ -38,7 +38,7 @@ def recompute(arguments: str) -> None:
 
     from eventlink.errors import EventLinkError  # noqa: PLC0415
     from eventlink.services import cluster, shards  # noqa: PLC0415
-    from eventlink.services.recompute import Engine  # noqa: PLC0415
+    from eventlink.services.publishing import Engine  # noqa: PLC0415
 
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have it ignored
     shards.USERS_A_BLOCK = 8

@@ -16,11 +16,13 @@ from eventlink.config import Settings, settings
 from eventlink.db.models import StoredModel, hold_active, store_model
 from eventlink.db.overlay import store_refreshed
 from eventlink.db.recommendations import build_generation, serve_generation
+from eventlink.db.serving import require_unchanged, serving
 from eventlink.db.session import connection, transaction
 from eventlink.errors import ConflictError, ModelMismatchError, NotFoundError, PublishRefusedError
 from eventlink.recsys.models import PriorModel
-from eventlink.services import recompute as recomputing
+from eventlink.services import publishing
 from eventlink.services.models import Switched, activate, roll_back
+from eventlink.services.recompute import Request, recompute
 from eventlink.services.status import status
 
 SignIn = Callable[[int], dict[str, str]]
@@ -435,18 +437,16 @@ def test_a_recompute_that_began_before_does_not_overrule_an_administrator(
     )
     publish("good", [100, 101], NOON - 2 * DAY)
     publish("bad", [101, 100], NOON - DAY)
-    ranks = recomputing.build_generation
+    ranks = publishing.build_generation
 
     def meanwhile(*arguments: Any) -> int:
         generation = ranks(*arguments)
         take_back()
         return generation
 
-    monkeypatch.setattr(recomputing, "build_generation", meanwhile)
+    monkeypatch.setattr(publishing, "build_generation", meanwhile)
     with pytest.raises(PublishRefusedError, match="run it again"):
-        rank_at() if skip_training else recomputing.recompute(
-            recomputing.Request(now=NOON, as_of=NOON, folds=0)
-        )
+        rank_at() if skip_training else recompute(Request(now=NOON, as_of=NOON, folds=0))
     assert active(site) == "good"
     assert site.events_of(1) == [100, 101]
     monkeypatch.undo()
@@ -462,7 +462,7 @@ def test_an_administrator_waits_for_a_publish_and_takes_that_one_back(site: Site
             conn, "c", NOON + 2 * DAY, [lists_of({1: [100], 2: [100], 3: [100]})]
         )
         with conn.begin():
-            recomputing.require_unchanged(conn, recomputing.serving(conn))
+            require_unchanged(conn, serving(conn))
             serve_generation(conn, coming)
             store_model(conn, a_model("c"), activate=True)
             admin = threading.Thread(target=take_back)

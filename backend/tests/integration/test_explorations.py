@@ -17,7 +17,7 @@ from eventlink.config import PROJECT_ROOT
 from eventlink.db import explorations, served
 from eventlink.db.serving import generation_meta
 from eventlink.db.session import connection
-from eventlink.services import recompute as service
+from eventlink.services import publishing
 from eventlink.web import requests
 
 SignIn = Callable[[int], dict[str, str]]
@@ -167,13 +167,13 @@ def test_erasing_a_user_or_event_erases_the_draws(city: Site) -> None:
 def test_who_is_erased_while_the_ranking_is_made_does_not_stop_it(
     city: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = service.store_explorations
+    store = publishing.store_explorations
 
     def erase_first(*arguments: object) -> None:
         city.run("DELETE FROM users WHERE id = 1")
         store(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(service, "store_explorations", erase_first)
+    monkeypatch.setattr(publishing, "store_explorations", erase_first)
     rank_at(explore_slots=2)
     assert city.run(DRAWN)
     assert 1 not in {row[0] for row in city.run(DRAWN)}

@@ -35,7 +35,7 @@ from eventlink.errors import (
 from eventlink.recsys import ranking, replay
 from eventlink.recsys.features import NAMES
 from eventlink.recsys.options import Activate
-from eventlink.services import recompute as service
+from eventlink.services import publishing
 
 # A small site --------------------------------------------------------------------------------
 
@@ -387,7 +387,7 @@ def test_a_failure_after_the_ranking_leaves_the_old_one_serving(
     rank_at()
     before, models = site.rankings(), site.run("SELECT * FROM recommender_models")
     with monkeypatch.context() as patch:
-        patch.setattr(service, "store_model", lambda *_, **__: 1 // 0)
+        patch.setattr(publishing, "store_model", lambda *_, **__: 1 // 0)
         with pytest.raises(ZeroDivisionError):
             recompute_at(now=NOON + HOUR)
     assert site.rankings() == before
@@ -488,20 +488,15 @@ def _while_waiting_for_readers(pause: Callable[..., None]) -> None:
 
 
 def _between_build_and_flip(pause: Callable[..., None]) -> None:
-    service.serve_generation = pause
+    publishing.serve_generation = pause
 
 
 def _before_the_flip_is_committed(pause: Callable[..., None]) -> None:
-    service.store_model = pause
+    publishing.store_model = pause
 
 
 def _before_cleaning(pause: Callable[..., None]) -> None:
-    first, calls = service.clean_up, []
-
-    def clean_up() -> None:
-        calls.append(first() if not calls else pause())
-
-    service.clean_up = clean_up
+    publishing.clean_up = pause
 
 
 PHASES = (

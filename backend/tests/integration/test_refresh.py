@@ -26,7 +26,7 @@ from eventlink.db.refreshes import (
 from eventlink.db.session import transaction
 from eventlink.errors import DatabaseUnreachableError, PublishRefusedError
 from eventlink.recsys.options import Activate
-from eventlink.services import recompute, refresh, warm
+from eventlink.services import publishing, refresh, warm
 from eventlink.services.models import activate
 from eventlink.services.refresh import Refresher
 from eventlink.services.warm import Warm, renew
@@ -532,7 +532,7 @@ def test_the_first_event_of_an_empty_catalogue_reaches_everybody(small: Site) ->
 def test_a_new_event_reaches_those_who_acted_while_a_new_model_ranked(
     small: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    refresher, build = Refresher(), recompute._build
+    refresher, build = Refresher(), publishing._build
     drain(refresher)
 
     def build_meanwhile(*args: Any) -> Any:
@@ -541,7 +541,7 @@ def test_a_new_event_reaches_those_who_acted_while_a_new_model_ranked(
         return build(*args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(recompute, "_build", build_meanwhile)
+        patch.setattr(publishing, "_build", build_meanwhile)
         recompute_at(NOON + SECOND, activate=Activate.ALWAYS)
     assert refreshed(small) == [1]
     small.event(102, tags=(1,), owner_id=10, created_at=NOON + 2 * SECOND)
@@ -557,16 +557,16 @@ def test_a_new_event_reaches_those_who_acted_while_a_new_model_ranked(
 def test_refreshes_under_way_while_a_new_model_begins_to_serve_are_done_again(
     small: Site, monkeypatch: pytest.MonkeyPatch, in_flight: int
 ) -> None:
-    refresher, build, rank = Refresher(), recompute._build, refresh._rank
-    store = recompute.store_explorations
+    refresher, build, rank = Refresher(), publishing._build, refresh._rank
+    store = publishing.store_explorations
     drain(refresher)
-    ranked, publishing = threading.Event(), threading.Event()
+    ranked, publishes = threading.Event(), threading.Event()
     late = threading.Thread(target=lambda: refresher.refresh_due(CLOCK.now()))
 
     def rank_slowly(*args: Any) -> Any:
         found = rank(*args)
         ranked.set()
-        assert publishing.wait(30)
+        assert publishes.wait(30)
         return found
 
     def build_meanwhile(*args: Any) -> Any:
@@ -580,12 +580,12 @@ def test_refreshes_under_way_while_a_new_model_begins_to_serve_are_done_again(
         return built
 
     def store_meanwhile(*args: Any) -> None:
-        publishing.set()
+        publishes.set()
         late.join(1)  # it is over, or waits for us
         store(*args)
 
-    monkeypatch.setattr(recompute, "_build", build_meanwhile)
-    monkeypatch.setattr(recompute, "store_explorations", store_meanwhile)
+    monkeypatch.setattr(publishing, "_build", build_meanwhile)
+    monkeypatch.setattr(publishing, "store_explorations", store_meanwhile)
     recompute_at(NOON + SECOND, activate=Activate.ALWAYS)
     late.join()
     assert due(small) == sorted({1, in_flight})
@@ -594,7 +594,7 @@ def test_refreshes_under_way_while_a_new_model_begins_to_serve_are_done_again(
 def test_a_publish_does_not_wait_for_a_user_who_is_being_erased(
     small: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    refresher, build = Refresher(), recompute._build
+    refresher, build = Refresher(), publishing._build
     drain(refresher)
     with psycopg.connect(small.address) as eraser:
 
@@ -605,7 +605,7 @@ def test_a_publish_does_not_wait_for_a_user_who_is_being_erased(
             eraser.execute("DELETE FROM users WHERE id = 1")
             return built
 
-        monkeypatch.setattr(recompute, "_build", build_meanwhile)
+        monkeypatch.setattr(publishing, "_build", build_meanwhile)
         recompute_at(NOON + SECOND, activate=Activate.ALWAYS)
     assert due(small) == []
     assert small.events_of(1) == []

@@ -21,9 +21,8 @@ from eventlink.db.recommendations import (
 )
 from eventlink.errors import DatabaseUnreachableError, PublishRefusedError
 from eventlink.recsys.progress import Report
-from eventlink.services import recompute as service
-from eventlink.services import shards
-from eventlink.services.recompute import Engine
+from eventlink.services import publishing, recompute, shards
+from eventlink.services.publishing import Engine
 from eventlink.services.shards import Shard, Work, make
 
 RULES = {"explore_slots": 2, "collapse_series": True, "seat_strength": 0.5}
@@ -59,8 +58,8 @@ def machines(database: str, monkeypatch: pytest.MonkeyPatch) -> Machines:
     def cluster() -> Iterator[Machines]:
         yield standing_in
 
-    monkeypatch.setattr(service, "cluster", cluster)
-    monkeypatch.setattr(service, "require_cluster", lambda: None)
+    monkeypatch.setattr(publishing, "cluster", cluster)
+    monkeypatch.setattr(recompute, "require_cluster", lambda: None)
     monkeypatch.setattr(shards, "USERS_A_BLOCK", 7)
     return standing_in
 
@@ -79,7 +78,7 @@ def explorations(site: Site) -> list[Row]:
     )
 
 
-def on_machines(**changes: object) -> service.Result:
+def on_machines(**changes: object) -> recompute.Result:
     return rank_at(engine=Engine.RAY, **{"now": NOON + HOUR, **changes})
 
 

@@ -9,8 +9,7 @@ from eventlink.db.session import transaction
 from eventlink.errors import InvalidOptionError, PublishRefusedError
 from eventlink.recsys.models import HeuristicModel, Model
 from eventlink.recsys.options import Activate
-from eventlink.services import models, training
-from eventlink.services import recompute as recomputing
+from eventlink.services import models, publishing, training
 from eventlink.services.training import NEW
 
 pytestmark = pytest.mark.once
@@ -143,14 +142,14 @@ def test_a_retrain_that_a_model_activated_by_hand_overtook_competes_with_that_on
     recompute_at(model_version="bad", activate=Activate.ALWAYS, folds=0)
     pretend_trained_long_ago(city)
     with monkeypatch.context() as patch:
-        ranks = recomputing.build_generation
+        ranks = publishing.build_generation
 
         def activated_meanwhile(*arguments: Any) -> int:
             with transaction() as conn:
                 models.activate(conn, "good", "ana", NOON)
             return ranks(*arguments)
 
-        patch.setattr(recomputing, "build_generation", activated_meanwhile)
+        patch.setattr(publishing, "build_generation", activated_meanwhile)
         with pytest.raises(PublishRefusedError, match="run it again"):
             recompute_at(model_version="next", **DAYS)
     again = recompute_at(model_version="next", **DAYS)
