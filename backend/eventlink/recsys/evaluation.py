@@ -195,6 +195,7 @@ def evaluate(
         Name to outcome, the systems first. A fold without truth, or without anything to learn
         from, is left out.
     """
+    _ = data.registrations.again  # sorted here once, and not by each of the processes below
     replay_rng = rng.spawn(1)[0]
     if replayed is None:
         instants = replay_instants(folds, options)

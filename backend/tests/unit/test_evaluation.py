@@ -1,17 +1,22 @@
 """The protocol: nothing to learn means chance, something to learn is found, nothing leaks."""
 
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields, replace
+from typing import Any
 
 import numpy as np
 import pytest
 from unit.towns import NOON, without_signal
 
+from eventlink.recsys import evaluation, replay
 from eventlink.recsys.dataset import DAY, Dataset, Registrations
 from eventlink.recsys.evaluation import Outcome, evaluate, folds_before, last_folds
 from eventlink.recsys.examples import Examples
+from eventlink.recsys.features import forecast
 from eventlink.recsys.models import ConditionalLogit, Model
 from eventlink.recsys.options import TrainOptions
 from eventlink.recsys.outcomes import outcomes
+from eventlink.recsys.parallel import in_processes
 from eventlink.recsys.snapshot import Snapshot
 
 OPTIONS = TrainOptions(replay_days=14, negatives=30)
@@ -62,6 +67,24 @@ def test_who_gets_no_ranking_is_not_judged(loyal_town: Dataset) -> None:
     whole, half = judged(loyal_town)["popularity"], judged(data)["popularity"]
     assert 0 < len(half.users) < len(whole.users)
     assert rankable[half.users].all()
+
+
+def test_registrations_are_sorted_once_for_all_processes(
+    loyal_town: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = replace(loyal_town, registrations=replace(loyal_town.registrations))
+    sorted_before = []
+
+    def note(function: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Any]:
+        sorted_before.append("again" in vars(data.registrations))
+        return in_processes(function, items)
+
+    with monkeypatch.context() as patch:
+        for module in (forecast, replay, evaluation):
+            patch.setattr(module, "in_processes", note)
+        judged(data, 1)
+    assert len(sorted_before) >= 4
+    assert all(sorted_before)
 
 
 def test_truth_is_what_was_registered_for_on_the_day(loyal_town: Dataset) -> None:
