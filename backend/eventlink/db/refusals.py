@@ -77,7 +77,8 @@ def said(cause: object) -> str:
     """
     details = getattr(cause, "details", None)
     if details is not None:  # ADBC's
-        primary = dict(details).get(b"PG_DIAG_MESSAGE_PRIMARY", b"").decode()
+        # In the server's encoding, which need not be ours.
+        primary = dict(details).get(b"PG_DIAG_MESSAGE_PRIMARY", b"").decode(errors="replace")
     else:
         primary = getattr(getattr(cause, "diag", None), "message_primary", None)
     return primary or next(iter(str(cause).strip().splitlines()), "")

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import adbc_driver_postgresql.dbapi as adbc
 import pytest
+from adbc_driver_manager import AdbcStatusCode, ProgrammingError
 from integration.sites import Site
 from sqlalchemy import text
 
@@ -65,6 +66,18 @@ def test_a_line_does_not_name_the_address(address: str) -> None:
         line = in_a_line(error)
         assert line.endswith("no connection to the database: it is away; start the server")
         assert "secret" not in line
+
+
+def test_what_a_server_says_in_another_encoding_is_told() -> None:
+    error = ProgrammingError(
+        "it failed",
+        status_code=AdbcStatusCode.UNKNOWN,
+        details=[(b"PG_DIAG_MESSAGE_PRIMARY", "la table «lieux» manque".encode("latin-1"))],
+    )
+    assert (
+        in_a_line(error)
+        == "ProgrammingError: la table \N{REPLACEMENT CHARACTER}lieux\N{REPLACEMENT CHARACTER} manque"
+    )
 
 
 def test_an_error_of_ours_is_named_by_its_kind() -> None:
