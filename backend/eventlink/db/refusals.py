@@ -21,6 +21,8 @@ FORBIDDEN = "42501"
 NO_SCHEMA = "3F000"
 """Of a search_path none of whose schemas is there and may be used."""
 _ADDRESS = re.compile(r"\bpostgres(ql)?(\+\w+)?://\S*\w")
+_PASSWORD = re.compile(r"\b((?:ssl)?password)\s*=\s*(?:'(?:\\.|[^'\\])*'|\S+)", re.DOTALL)
+"""As libpq's other kind of address, of keywords and values, gives one."""
 
 
 def refusal(error: Exception) -> EventLinkError | None:
@@ -66,7 +68,8 @@ def in_a_line(error: Exception) -> str:
     cause = getattr(error, "orig", None) or error
     plain = said(cause) if hasattr(cause, "sqlstate") else str(cause)
     line = f"{type(cause).__name__}: {plain}" if told is None else str(told)
-    return " ".join(_ADDRESS.sub("the database", line).split())
+    without = _PASSWORD.sub(r"\1=***", _ADDRESS.sub("the database", line))
+    return " ".join(without.split())
 
 
 def said(cause: object) -> str:

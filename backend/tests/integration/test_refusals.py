@@ -68,6 +68,16 @@ def test_a_line_does_not_name_the_address(address: str) -> None:
         assert "secret" not in line
 
 
+@pytest.mark.parametrize(
+    "secret", ["password=secret", "sslpassword=secret", r"password = 'my \'secret'"]
+)
+def test_a_line_does_not_name_a_password_of_keywords(secret: str) -> None:
+    line = in_a_line(ValueError(f"no connection to host=db {secret} user=eve"))
+    assert "secret" not in line
+    assert line.startswith("ValueError: no connection to host=db ")
+    assert line.endswith("password=*** user=eve")
+
+
 def test_what_a_server_says_in_another_encoding_is_told() -> None:
     error = ProgrammingError(
         "it failed",
