@@ -22,10 +22,10 @@ from procrastinate.worker import Worker
 
 from eventlink.db import attempts
 from eventlink.db.jobs import RECOMPUTE, REFRESH, REFRESH_QUEUE, TRAINING_QUEUE
-from eventlink.db.refusals import in_a_line
+from eventlink.db.refusals import in_a_line, refusal
 from eventlink.errors import AttemptLostError, DatabaseUnreachableError, EventLinkError
 from eventlink.services.jobs import MOST_ATTEMPTS
-from eventlink.worker.queue import OUTAGES, attempt_of, in_transaction
+from eventlink.worker.queue import OUTAGES, TROUBLES, attempt_of, in_transaction, warn
 from eventlink.worker.timing import CATCH_UP_EVERY, LOAD_LOOK_EVERY, RECONNECT_EVERY
 from eventlink.worker.training import COMMAND, TrainingError, train
 
@@ -76,8 +76,8 @@ class Recompute:
             record = partial(attempts.record_progress, attempt=attempt, phase=phase, done=done)
             try:
                 await in_transaction(record)
-            except OUTAGES as error:
-                log.warning("progress not stored", error=str(error))
+            except TROUBLES as error:
+                log.warning("progress not stored", error=in_a_line(error))
             except AttemptLostError:
                 # Once it has published, its job has ended; it only tidies up.
                 if not await in_transaction(partial(attempts.has_succeeded, attempt=attempt)):
@@ -145,12 +145,15 @@ class Refresh:
                 if await self._in_thread(self._catch_up):
                     pause = LOAD_LOOK_EVERY
             except OUTAGES as error:
-                log.warning("the database is away", error=str(error))
+                warn(error)
             except EventLinkError as error:
                 log.warning("refreshes cannot be prepared", error=str(error))
                 pause = LONGEST_REFRESH_BACKOFF
-            except Exception:
-                log.exception("refreshes cannot be prepared")
+            except Exception as error:
+                if refusal(error) is None:
+                    log.exception("refreshes cannot be prepared")
+                else:
+                    log.warning("refreshes cannot be prepared", error=in_a_line(error))
                 self._refresher = None  # it may be what is kept warm that is broken
                 pause = LONGEST_REFRESH_BACKOFF
             await asyncio.sleep(pause)
@@ -199,7 +202,10 @@ async def boundary(call_next: AsyncCallNext, context: JobContext, worker: Worker
             await _failed(job, str(error))
             raise
         except Exception as error:
-            if not isinstance(error, DatabaseUnreachableError):
+            if refusal(error) is not None:
+                # It may be our own SQL that is wrong, and not the database.
+                log.debug("a job's handler failed", exc_info=True)
+            elif not isinstance(error, DatabaseUnreachableError):
                 log.exception("a job's handler failed")
             await _failed(job, in_a_line(error))
             raise
@@ -211,8 +217,8 @@ async def _failed(job: Job, error: str) -> None:
         await in_transaction(
             partial(attempts.record_error, job_id=attempt_of(job).job_id, error=error)
         )
-    except OUTAGES as away:
-        log.warning("the error was not stored", error=str(away))
+    except TROUBLES as away:
+        log.warning("the error was not stored", error=in_a_line(away))
 
 
 class TryAgain(BaseRetryStrategy):

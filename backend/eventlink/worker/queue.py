@@ -23,11 +23,12 @@ from procrastinate.jobs import Job, Status
 from procrastinate.manager import JobManager, NotificationCallback
 from procrastinate.periodic import MAX_DELAY
 from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from eventlink.db import attempts
 from eventlink.db.attempts import Attempt
 from eventlink.db.jobs import REFRESH, leave_out, was_missed
+from eventlink.db.refusals import in_a_line
 from eventlink.db.session import libpq_url, transaction
 from eventlink.errors import DatabaseUnreachableError
 from eventlink.services.jobs import retry_limits
@@ -37,8 +38,18 @@ log = structlog.get_logger()
 
 Answer = TypeVar("Answer")
 
-OUTAGES = (ConnectorException, DBAPIError, psycopg.Error, DatabaseUnreachableError)
+OUTAGES = (
+    ConnectorException,
+    DatabaseUnreachableError,
+    OperationalError,
+    InterfaceError,
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+)
 """What a database that is away, or comes back, looks like."""
+
+TROUBLES = (*OUTAGES, DBAPIError, psycopg.Error)
+"""That, and a statement that the database refuses: what the loops of a worker outlive."""
 
 
 def connector() -> PsycopgConnector:
@@ -75,6 +86,21 @@ async def in_transaction(function: Callable[[Connection], Answer]) -> Answer:
             return function(conn)
 
     return await asyncio.to_thread(run)
+
+
+def warn(error: Exception) -> None:
+    """Log that the database is away, or refuses a statement; Procrastinate has one error for both.
+
+    Args:
+        error: One of ``TROUBLES``.
+    """
+    inner = error.__cause__ if isinstance(error, ConnectorException) else None
+    cause = inner if isinstance(inner, Exception) else error
+    away = isinstance(cause, OUTAGES)
+    log.warning(
+        "the database is away" if away else "the database refuses a statement",
+        error=in_a_line(cause),
+    )
 
 
 class FencedManager(JobManager):
@@ -116,14 +142,14 @@ class FencedManager(JobManager):
         self._held.pop(worker_id, None)
         try:
             await super().unregister_worker(worker_id)
-        except OUTAGES as error:
+        except TROUBLES as error:
             self.note_outage(error)
 
     async def update_heartbeat(self, worker_id: int) -> None:
         """Tell that a worker lives; go on without a database."""
         try:
             await self.beat(worker_id)
-        except OUTAGES as error:
+        except TROUBLES as error:
             self.note_outage(error)
 
     async def beat(self, worker_id: int) -> None:
@@ -141,7 +167,7 @@ class FencedManager(JobManager):
             if worker_id in self._unsure:
                 await self._compare(worker_id)
             job = await super().fetch_job(queues, worker_id)
-        except OUTAGES as error:
+        except TROUBLES as error:
             self._unsure.add(worker_id)
             self.note_outage(error)
             await asyncio.sleep(RECONNECT_EVERY)
@@ -204,10 +230,10 @@ class FencedManager(JobManager):
         tell = log.bind(job_id=job.id, job_type=job.task_name, attempt=attempt.number + 1)
         try:
             outcome = await in_transaction(how)
-        except OUTAGES as error:
+        except TROUBLES as error:
             self._unsure.add(attempt.worker_id)
             self.note_outage(error)
-            tell.warning("job left to be requeued", error=str(error))
+            tell.warning("job left to be requeued", error=in_a_line(error))
         else:
             if outcome == "refused":
                 tell.warning("attempt refused: the job was taken over, or cancelled")
@@ -223,7 +249,7 @@ class FencedManager(JobManager):
         while True:
             try:
                 await super().listen_for_jobs(on_notification=on_notification, queues=queues)
-            except OUTAGES as error:
+            except TROUBLES as error:
                 self.note_outage(error)
             await asyncio.sleep(RECONNECT_EVERY)
 
@@ -234,7 +260,7 @@ class FencedManager(JobManager):
         while True:
             try:
                 return await self._defer_once(job, periodic_id, defer_timestamp)
-            except OUTAGES as error:
+            except TROUBLES as error:
                 self.note_outage(error)
             await asyncio.sleep(RECONNECT_EVERY)
 
@@ -256,8 +282,8 @@ class FencedManager(JobManager):
         return None
 
     def note_outage(self, error: Exception) -> None:
-        """Remember that the database was away a moment ago."""
+        """Remember that the database was away a moment ago, or of no use."""
         now = asyncio.get_running_loop().time()
         if now - self.last_outage > self.timing.patience:
-            log.warning("the database is away", error=str(error.__cause__ or error))
+            warn(error)
         self.last_outage = now

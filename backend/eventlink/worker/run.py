@@ -26,7 +26,7 @@ from eventlink.errors import InvalidOptionError
 from eventlink.services.jobs import prune, rescue_jobs, sweep
 from eventlink.worker.handlers import Recompute, Refresh, boundary, register
 from eventlink.worker.pulse import beat
-from eventlink.worker.queue import OUTAGES, FencedManager, connector
+from eventlink.worker.queue import TROUBLES, FencedManager, connector, warn
 from eventlink.worker.timing import (
     CANCEL_EVERY,
     FETCH_EVERY,
@@ -160,8 +160,8 @@ async def _every(seconds: float, work: Callable[[], None]) -> None:
     while True:
         try:
             await asyncio.to_thread(work)
-        except OUTAGES as error:
-            log.warning("the database is away", error=str(error))
+        except TROUBLES as error:
+            warn(error)
         await asyncio.sleep(seconds)
 
 
@@ -178,7 +178,7 @@ async def _rescue(manager: FencedManager, timing: Timing) -> None:
             for worker_id in manager.worker_ids:
                 await manager.beat(worker_id)
             await asyncio.to_thread(rescue_jobs, timing.patience, timing.backoff)
-        except OUTAGES as error:
+        except TROUBLES as error:
             manager.note_outage(error)
 
 

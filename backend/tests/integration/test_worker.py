@@ -51,6 +51,7 @@ from eventlink.services.warm import Warm
 from eventlink.worker import handlers
 from eventlink.worker.handlers import Recompute, Refresh, RefreshesDue
 from eventlink.worker.pulse import require_pulse
+from eventlink.worker.queue import warn
 from eventlink.worker.run import Schedules, run
 from eventlink.worker.timing import STOP_WITHIN
 from eventlink.worker.training import COMMAND
@@ -496,6 +497,81 @@ def test_a_refresh_that_the_database_refuses_says_why_in_a_line(site: Site) -> N
     with structlog.testing.capture_logs() as logged:
         with_worker(scenario, refresher=lambda _: Refused())
     assert any(line.get("exc_info") for line in logged)
+
+
+REFUSES = "the database refuses a statement"
+
+
+class Forbidden(Drain):
+    """Stands in for a refresh whose statements the database refuses until a table is mended."""
+
+    made = 0
+
+    def __init__(self, stop: threading.Event) -> None:
+        del stop
+        super().__init__()
+        type(self).made += 1
+
+    def catch_up(self, now: datetime) -> bool:
+        return self.refresh_due(now) > 0
+
+
+def test_a_statement_that_is_refused_is_not_taken_for_an_outage(site: Site) -> None:
+    site.users(1)
+    site.run("ALTER TABLE recommendation_refreshes RENAME COLUMN due_at TO gone")
+
+    def scenario() -> None:
+        with transaction() as conn:
+            conn.execute(
+                text(
+                    "INSERT INTO recommendation_refreshes (user_id, sequence, gone)"
+                    " VALUES (1, 1, now())"
+                )
+            )
+        with psycopg.connect(site.address, autocommit=True) as conn:
+            conn.execute(WAKE_REFRESH, {"due_at": datetime.now(UTC)})
+        assert eventually(lambda: told("attempt failed") != [])
+        site.run("ALTER TABLE recommendation_refreshes RENAME COLUMN gone TO due_at")
+        assert eventually(lambda: is_refreshed(site, 1), 15)
+
+    def told(event: str) -> list[str]:
+        return [str(line["error"]) for line in logged if line["event"] == event]
+
+    with structlog.testing.capture_logs() as logged:
+        with_worker(scenario, refresher=Forbidden)
+    assert Forbidden.made > 1  # what was kept warm is let go, as after any other failure
+    says = 'the database\'s tables are not those of this version: column "due_at" does not exist'
+    for event in ("attempt failed", "refreshes cannot be prepared", REFUSES):
+        assert told(event)
+        assert all(line.startswith(says) for line in told(event))
+        assert not any("SELECT" in line for line in told(event))
+    assert "the database is away" not in {line["event"] for line in logged}
+    assert not any(line.get("exc_info") for line in logged if line["log_level"] != "debug")
+
+
+def test_a_worker_outlives_statements_of_the_queue_that_are_refused(site: Site) -> None:
+    def scenario() -> None:
+        assert eventually(lambda: len(heartbeats()) == 2)
+        time.sleep(TIMING.patience)
+        site.run("ALTER TABLE procrastinate_workers RENAME COLUMN last_heartbeat TO gone")
+        assert eventually(lambda: any(line["event"] == REFUSES for line in logged))
+        site.run("ALTER TABLE procrastinate_workers RENAME COLUMN gone TO last_heartbeat")
+        assert becomes(enqueue(), "succeeded")
+
+    with structlog.testing.capture_logs() as logged:
+        with_worker(scenario, INSTANT)
+    (line, *_) = [line["error"] for line in logged if line["event"] == REFUSES]
+    assert 'column "last_heartbeat"' in line
+    assert "INSERT" not in line
+
+
+def test_what_procrastinate_is_refused_is_told_as_a_refusal() -> None:
+    with structlog.testing.capture_logs() as logged:
+        for cause in (psycopg.errors.InsufficientPrivilege("no"), psycopg.OperationalError("no")):
+            error = ConnectorException()
+            error.__cause__ = cause
+            warn(error)
+    assert [line["event"] for line in logged] == [REFUSES, "the database is away"]
 
 
 def test_a_new_event_enters_rankings_though_nobody_does_anything(town: Site) -> None:
