@@ -21,6 +21,7 @@ from eventlink.errors import (
     RefusedError,
     TooManyRequestsError,
 )
+from eventlink.web.fields import FORMS
 
 
 class Problem(BaseModel):
@@ -66,7 +67,11 @@ def _answer_invalid(_request: Request, error: Exception) -> Response:
     """
     assert isinstance(error, RequestValidationError)  # noqa: S101 (what it is installed for)
     wrong = [
-        {"loc": one["loc"], "msg": _line(f"{_name(one)}: {expected(one)}"), "type": one["type"]}
+        {
+            "loc": one["loc"],
+            "msg": " ".join(f"{_name(one)}: {expected(one)}".split()),  # names may hold any sign
+            "type": one["type"],
+        }
         for one in error.errors()
     ]
     return Response(json.dumps({"detail": wrong}), 422, media_type="application/json")
@@ -87,8 +92,9 @@ EXPECTED = {
     "model_attributes_type": "must be an object",
 }
 """What Pydantic says in words of its own trade."""
+_NEEDLESS = re.compile(r"^Value error, |, unable to .*| after validation, not .*")
 _SHOULD = re.compile(r"^\w+ should ")
-_NEEDLESS = re.compile(r"^Value error, |, unable to .*")
+_NO_EMAIL = re.compile(r"^value is not a valid email address.*", re.DOTALL)  # tells signs of it
 
 
 def expected(wrong: Mapping[str, Any]) -> str:
@@ -97,9 +103,9 @@ def expected(wrong: Mapping[str, Any]) -> str:
     Args:
         wrong: One of Pydantic's errors.
     """
-    said = EXPECTED.get(wrong["type"]) or _NEEDLESS.sub("", _SHOULD.sub("must ", wrong["msg"]))
-    return _line(said[:1].lower() + said[1:])
-
-
-def _line(text: str) -> str:
-    return " ".join(text.split())
+    kind = wrong["type"]
+    if kind == "string_pattern_mismatch":
+        return FORMS.get(wrong["ctx"]["pattern"], "must be written in another form")
+    said = EXPECTED.get(kind) or _SHOULD.sub("must ", _NEEDLESS.sub("", wrong["msg"]))
+    said = _NO_EMAIL.sub("must be an email address", said)
+    return said[:1].lower() + said[1:]

@@ -27,6 +27,15 @@ FIRST_INSTANT = datetime(1, 1, 2, tzinfo=UTC)
 END_OF_INSTANTS = datetime(9999, 12, 31, tzinfo=UTC)
 NO_NUL = r"^[^\x00]*$"
 NOT_BLANK = r"^[^\x00]*[^\x00\s][^\x00]*$"
+LANGUAGE_TAG = r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$"
+PRINTABLE = r"^[!-~]*$"
+FORMS = {
+    NO_NUL: "must be text without NUL",
+    NOT_BLANK: "must be text without NUL, and not blank",
+    LANGUAGE_TAG: "must be a language tag, for example en or ro",
+    PRINTABLE: "must be printable ASCII without spaces",
+}
+"""What text must be, by the pattern that it does not match."""
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d")
 
 
@@ -79,9 +88,7 @@ Name = Annotated[
 ]
 """One short line: a title, a city, a person's name."""
 Prose = Annotated[str, StringConstraints(max_length=20_000, pattern=NO_NUL)]
-Language = Annotated[
-    str, StringConstraints(max_length=35, pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$")
-]
+Language = Annotated[str, StringConstraints(max_length=35, pattern=LANGUAGE_TAG)]
 """A language tag (RFC 5646), for example ``en`` or ``ro``."""
 
 Limit = Annotated[int, Query(ge=1, le=100, description="At most so many.")]

@@ -5,19 +5,24 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from pydantic import Field
+from pydantic import EmailStr, Field
 
 from eventlink.web import errors
 from eventlink.web.api.events import Draft
-from eventlink.web.fields import Id, IdField, Limit
+from eventlink.web.api.interactions import LARGEST_META, SentInteraction
+from eventlink.web.fields import Id, IdField, Language, Limit, Prose
 
 INSTANT = "2026-05-01T18:00:00+03:00"
 
 
 class Letter(Draft):
-    """A draft, and ids."""
+    """A draft, and fields of other requests."""
 
-    ids: list[IdField] = Field(default=[])
+    ids: list[IdField] = Field(default=[], max_length=2)
+    email: EmailStr = Field(default="ana@example.com", max_length=254)
+    language: Language = Field(default="ro")
+    note: Prose = Field(default="")
+    act: SentInteraction = Field(default=SentInteraction(type="click"))
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +60,28 @@ def client() -> TestClient:
             ["tags.0: must have at least 1 character", "ids.1: write a number"],
         ),
         ({"a\nb": 1}, ["a b: there is no such field"]),
+        ({"ids": [1, 2, 3]}, ["ids: must have at most 2 items"]),
+        ({"email": "Zoë\x01\n@example"}, ["email: must be an email address"]),
+        ({"email": "zoe"}, ["email: must be an email address"]),
+        (
+            {"title": "a\0", "language": "Romanian", "note": "\0"},
+            [
+                "title: must be text without NUL, and not blank",
+                "language: must be a language tag, for example en or ro",
+                "note: must be text without NUL",
+            ],
+        ),
+        (
+            {"act": {"type": "click", "client_id": "a b", "meta": {"a": "x" * LARGEST_META}}},
+            [
+                "act.client_id: must be printable ASCII without spaces",
+                f"act.meta: must be at most {LARGEST_META} bytes of JSON without NUL",
+            ],
+        ),
+        (
+            {"act": {"type": "search", "meta": {"query": 3}}},
+            ["act.meta: query and category must be strings"],
+        ),
     ],
 )
 def test_a_field_is_named_and_what_it_must_be(

@@ -20,7 +20,7 @@ from eventlink.services.personalization import (
 )
 from eventlink.services.status import RecommenderStatus, status
 from eventlink.web.errors import answers
-from eventlink.web.fields import Body, Id, IdQuery, Limit
+from eventlink.web.fields import NO_NUL, Body, Id, IdQuery, Limit
 from eventlink.web.requests import Admin, Now, Transaction, require_admin
 
 router = APIRouter(
@@ -31,7 +31,7 @@ router = APIRouter(
 )
 
 Days = Annotated[int, Query(ge=1, le=MOST_DAYS, description="UTC days, today among them.")]
-Version = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00]+$")]
+Version = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=NO_NUL)]
 
 
 class Activation(Body):

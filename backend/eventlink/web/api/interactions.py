@@ -16,7 +16,7 @@ from starlette.requests import ClientDisconnect
 from eventlink.errors import InvalidRequestError
 from eventlink.services.interactions import Batch, Interaction, Refusal, record, wake
 from eventlink.web.errors import answers, expected
-from eventlink.web.fields import Body, IdField, Instant
+from eventlink.web.fields import PRINTABLE, Body, IdField, Instant
 from eventlink.web.requests import WITH_TOKEN, Asker
 from eventlink.web.telemetry import INTERACTIONS
 
@@ -30,7 +30,7 @@ LARGEST_META = 2048
 LONGEST_DWELL = 4 * 3600
 LAST_POSITION = 1000
 
-Word = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[!-~]*$")]
+Word = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=PRINTABLE)]
 """Printable ASCII without spaces."""
 
 Seconds = Annotated[
@@ -44,12 +44,12 @@ Seconds = Annotated[
 def _storable(meta: dict[str, Any]) -> dict[str, Any]:
     written = to_json(meta)
     if len(written) > LARGEST_META or b"\\u0000" in written:
-        raise ValueError(f"meta should be at most {LARGEST_META} bytes of JSON without NUL")
+        raise ValueError(f"must be at most {LARGEST_META} bytes of JSON without NUL")
     query, category, tags = (meta.get(name) for name in ("query", "category", "tags"))
     if not all(isinstance(one, str | None) for one in (query, category)):
-        raise ValueError("query and category should be strings")
+        raise ValueError("query and category must be strings")
     if not isinstance(tags, list | None) or not all(isinstance(tag, str) for tag in tags or ()):
-        raise ValueError("tags should be a list of strings")
+        raise ValueError("tags must be a list of strings")
     return meta
 
 
