@@ -24,13 +24,15 @@ from eventlink.errors import InvalidOptionError
 from eventlink.recsys.options import FOLDS, Activate, TrainOptions, require_folds
 from eventlink.services.jobs import usual_options
 from eventlink.services.publishing import Engine
-from eventlink.services.recompute import Request, Result
+from eventlink.services.recompute import Request, Result, require_something_to_do
 from eventlink.services.recompute import recompute as run
 from eventlink.services.training import ACTIVE
 
 DEFAULTS = usual_options()
 OLD = timedelta(days=1)
 """Rankings as of an earlier instant than this before now are not for those who come now."""
+AHEAD = timedelta(minutes=1)
+"""How far whoever says the instant may be ahead of the database's clock, and mean now."""
 
 
 def recompute(
@@ -83,6 +85,9 @@ def recompute(
 ) -> None:
     """Train, evaluate and publish every user's ranking."""
     require_folds(folds)
+    require_something_to_do(
+        user_id=user_id, dry_run=dry_run, skip_training=skip_training, only_train=only_train
+    )
     if model_version == "":
         raise InvalidOptionError("--model-version is empty; name the model, or leave it out")
     until = None if as_of is None else parse_instant(as_of)
@@ -102,9 +107,11 @@ def recompute(
     )
     with transaction() as conn:
         now = server_time(conn)
+    if until is None or now < until < now + AHEAD:
+        until = now
     request = Request(
         now=now,
-        as_of=until or now,
+        as_of=until,
         options=options,
         user_id=user_id,
         dry_run=dry_run,

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
@@ -512,6 +512,33 @@ def test_rankings_of_the_past_are_not_published_without_a_word(
     assert run("recompute", "--as-of", f"{as_of:%FT%TZ}", "--folds", "0", *words.split()) == 0
     careful = f"careful: what is served now knows nothing after {as_of:%F %H:%M} UTC;"
     assert (careful in capsys.readouterr().err) is told
+
+
+@pytest.mark.parametrize(("seconds", "code"), [(40, 0), (80, 2)])
+def test_a_clock_that_is_somewhat_fast_says_now(
+    database: str, capsys: pytest.CaptureFixture[str], seconds: int, code: int
+) -> None:
+    site = a_small_site(database)
+    site.run("UPDATE events SET start_time = now() + interval '1 day'")
+    asked = datetime.now(UTC)
+    as_of = (asked + timedelta(seconds=seconds)).isoformat()
+    assert run("recompute", "--as-of", as_of, "--folds", "0", "--json") == code
+    if code == 0:
+        seen = datetime.fromisoformat(json.loads(capsys.readouterr().out)["as_of"])
+        assert abs(seen - asked) < timedelta(seconds=seconds / 2)
+
+
+@pytest.mark.parametrize("words", ["--dry-run", "--skip-training", "--user-id 1"])
+def test_options_that_do_not_go_together_are_refused_without_a_database(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: str
+) -> None:
+    with monkeypatch.context() as patch:
+        use("postgresql://user:secret@localhost:1/events", patch)
+        code = run("recompute", "--only-train", *words.split())
+    session.engine.cache_clear()
+    settings.cache_clear()
+    assert code == errors.InvalidOptionError.exit_code
+    assert "leave out" in complaint(capsys.readouterr().err)
 
 
 def test_rankings_are_dated_by_the_database_s_clock(
