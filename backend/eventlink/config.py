@@ -48,9 +48,10 @@ class Settings(BaseSettings):
         description="`console`, `json`, or `auto`: json of `serve` and `worker` away from a"
         " terminal, else console.",
     )
-    log_level: Literal["debug", "info", "warning", "error"] = Field(
+    log_level: Literal["debug", "info", "warn", "warning", "error", "critical"] = Field(
         default="info",
-        description="The least that is logged: `debug`, `info`, `warning` or `error`.",
+        description="The least that is logged: `debug`, `info`, `warn` or `warning`, `error`,"
+        " `critical`.",
     )
     environment: Literal["production", "development"] = Field(
         default="production",
@@ -146,10 +147,11 @@ class Settings(BaseSettings):
             raise PydanticCustomError("unnamed", "no folder is named")
         return path
 
-    @field_validator("log_level", mode="before")
+    @field_validator("log_format", "log_level", mode="before")
     @classmethod
-    def _in_any_case(cls, level: object) -> object:
-        return level.lower() if isinstance(level, str) else level
+    def _in_any_case(cls, word: object) -> object:
+        # Their names are common, and what they have may be meant for another program as well.
+        return word.lower() if isinstance(word, str) else word
 
     @field_validator("recommendations_explore_slots")
     @classmethod

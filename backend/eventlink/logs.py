@@ -26,7 +26,8 @@ def configure_logs(log_format: str, log_level: str, *, service: bool) -> None:
 
     Args:
         log_format: One of ``auto``, ``console`` and ``json``.
-        log_level: The least that is logged: ``debug``, ``info``, ``warning`` or ``error``.
+        log_level: The least that is logged: ``debug``, ``info``, ``warn`` or ``warning``,
+            ``error``, ``critical``.
         service: Whether it runs on and on, so that away from a terminal a machine reads its log.
             What a person starts and waits for is read by a person, also through a pipe.
     """

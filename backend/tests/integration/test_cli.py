@@ -360,7 +360,11 @@ def test_a_setting_that_cannot_be_gets_one_line(
 ) -> None:
     for name, value, says in (
         ("LOG_FORMAT", "pretty", "LOG_FORMAT must be"),
-        ("LOG_LEVEL", "loud", "LOG_LEVEL must be 'debug', 'info', 'warning' or 'error'"),
+        (
+            "LOG_LEVEL",
+            "loud",
+            "LOG_LEVEL must be 'debug', 'info', 'warn', 'warning', 'error' or 'critical'",
+        ),
         ("EVENTLINK_DATA_DIR", "", "EVENTLINK_DATA_DIR must name a folder, not ''"),
         ("RECOMMENDATIONS_CACHE_MAX_AGE_SECONDS", "inf", "SECONDS must be 315360000 or below"),
         ("RECOMMENDATIONS_TOP_N", "1001", "RECOMMENDATIONS_TOP_N must be 1000 or below"),

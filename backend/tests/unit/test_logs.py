@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
+from eventlink.config import Settings
 from eventlink.logs import configure_logs
 
 
@@ -83,3 +84,22 @@ def test_what_is_below_the_level_is_left_out(
     structlog.get_logger().warning("careful")
     assert "reading" not in stderr.told()
     assert "careful" in stderr.told()
+
+
+@pytest.mark.parametrize(("level", "kept"), [("WARN", 2), ("Warning", 2), ("critical", 1)])
+def test_common_words_are_known_in_any_case(
+    monkeypatch: pytest.MonkeyPatch, level: str, kept: int
+) -> None:
+    monkeypatch.setenv("LOG_LEVEL", level)
+    monkeypatch.setenv("LOG_FORMAT", "JSON")
+    stderr = Terminal(terminal=True)
+    monkeypatch.setattr(sys, "stderr", stderr)
+    known = Settings()
+    configure_logs(known.log_format, known.log_level, service=False)
+    log = structlog.get_logger()
+    log.info("started")
+    log.warning("odd")
+    log.critical("over")
+    lines = stderr.told().splitlines()
+    assert len(lines) == kept
+    assert all(is_json(line) for line in lines)
