@@ -48,6 +48,8 @@ def import_(
     listed = (bad_rows or folder / "bad-rows.csv") if skip_bad else None
     with progress() as report, transaction() as conn:
         files = import_folder(conn, folder, report, replace=replace, bad_rows=listed)
+    for doubt in (doubt for file in files for doubt in file.doubts):
+        doubt.warn()
     for file in files:
         typer.echo(_line(file))
     if listed is not None:

@@ -40,6 +40,26 @@ class Imported:
     added: int
     updated: int
     bad: int
+    doubts: tuple["Doubt", ...] = ()
+    """To be warned of when all is committed."""
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """Odd rows of a file, which were imported all the same."""
+
+    source: Source
+    doubted: load.Doubted
+
+    def warn(self) -> None:
+        """Log the first one as it stands in the file, which is read for it from its beginning.
+
+        That may take long: not while a transaction keeps other writers out.
+        """
+        problem = Problem(self.doubted.columns, self.doubted.wrong)
+        found = locate(self.source, {self.doubted.first: problem})
+        first = next(row for row in found if row.columns)  # the others are misshapen
+        log.warning("odd rows are imported all the same", rows=self.doubted.rows, first=str(first))
 
 
 def import_folder(
@@ -133,9 +153,11 @@ class _File:
         for rejected in load.reject(self.conn, self.name):
             self.problems[rejected.number] = Problem(rejected.columns, rejected.wrong)
             self._stop_at_problem()
-        for doubted in load.doubt(self.conn, self.name):
-            if present.issuperset(doubted.columns):  # else it is what the database has
-                self._warn(doubted)
+        doubts = tuple(
+            Doubt(self.source, doubted)
+            for doubted in load.doubt(self.conn, self.name)
+            if present.issuperset(doubted.columns)  # else it is what the database has
+        )
         merged = load.merge(self.conn, self.name)
         report(f"write {self.name}", 1.0)
         return Imported(
@@ -144,13 +166,8 @@ class _File:
             added=merged.added,
             updated=merged.updated,
             bad=len(self.problems) + self.source.misshapen,
+            doubts=doubts,
         )
-
-    def _warn(self, doubted: load.Doubted) -> None:
-        problem = Problem(doubted.columns, doubted.wrong)
-        found = locate(self.source, {doubted.first: problem})
-        first = next(row for row in found if row.columns)  # the others are misshapen
-        log.warning("odd rows are imported all the same", rows=doubted.rows, first=str(first))
 
 
 @dataclass(frozen=True)

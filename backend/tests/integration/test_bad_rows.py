@@ -2,8 +2,10 @@
 
 import csv
 import gzip
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pyarrow as pa
@@ -12,8 +14,11 @@ import pytest
 from integration.folders import SMALL, bring_in, content, folder_of, one
 from structlog.testing import capture_logs
 
+from eventlink.cli import main
 from eventlink.db.interchange.tables import TABLES
 from eventlink.errors import BadFileError, BadRowError
+from eventlink.importers import interchange
+from eventlink.importers.bad_rows import BadRow, locate
 
 
 @pytest.fixture
@@ -313,7 +318,10 @@ def test_who_came_before_it_began_is_warned_of_and_imported(small: str, tmp_path
         },
     )
     with capture_logs() as logged:
-        bring_in(folder, bad_rows=tmp_path / "bad.csv")
+        files = bring_in(folder, bad_rows=tmp_path / "bad.csv")
+        assert logged == []  # to find the row takes long, and nobody else writes meanwhile
+        for doubt in files["registrations"].doubts:
+            doubt.warn()
     [warned] = [line for line in logged if line["log_level"] == "warning"]
     assert warned["first"] == (
         'registrations.csv, line 7, column attended: "true" cannot be known: the event starts, or'
@@ -334,5 +342,27 @@ def test_what_a_file_does_not_tell_is_not_warned_of(small: str, tmp_path: Path) 
         )
     rows = "user_id,event_id,registered_at\n1,10,2024-02-03T00:00:00Z\n"
     with capture_logs() as logged:
-        bring_in(folder_of(tmp_path / "untold", {"registrations": rows}))
+        files = bring_in(folder_of(tmp_path / "untold", {"registrations": rows}))
     assert logged == []
+    assert files["registrations"].doubts == ()
+
+
+def test_others_may_write_while_an_odd_row_is_looked_up(
+    small: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen: list[int] = []
+
+    def look(*told: Any) -> Iterator[BadRow]:
+        with psycopg.connect(small) as other:
+            other.execute("LOCK TABLE registrations IN ROW EXCLUSIVE MODE NOWAIT")
+            seen.append(other.execute("SELECT FROM registrations").rowcount)
+        return locate(*told)
+
+    monkeypatch.setattr(interchange, "locate", look)
+    ahead = (datetime.now(UTC) + timedelta(days=9)).isoformat()
+    rows = f"user_id,event_id,registered_at,attended\n1,10,{ahead},true\n"
+    with pytest.raises(SystemExit) as stopped:
+        main(["import", str(folder_of(tmp_path / "odd", {"registrations": rows}))])
+    assert stopped.value.code == 0
+    assert seen == [1]
+    assert "registrations.csv, line 2, column attended" in capsys.readouterr().err
