@@ -191,7 +191,7 @@ def test_no_secret_is_shown(client: TestClient, headers: dict[str, str], databas
     hidden = set(Settings.model_fields) - set(json.loads(text)["settings"])
     # Whoever adds a setting decides whether it is shown.
     addresses_and_secrets = {"database_url", "secret_key", "metrics_token"}
-    assert hidden == addresses_and_secrets | {"eventlink_data_dir", "log_format"}
+    assert hidden == addresses_and_secrets | {"eventlink_data_dir", "log_format", "log_level"}
 
 
 # Models -----------------------------------------------------------------------------------------
