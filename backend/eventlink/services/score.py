@@ -1,6 +1,6 @@
 """Score: how likely given users are to register for given events, as of an instant.
 
-What does not live here: rankings (``services.recompute``) and the files that pairs come from.
+What does not live here: rankings (``services.publishing``) and the files that pairs come from.
 """
 
 from collections.abc import Iterator

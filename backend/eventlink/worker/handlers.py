@@ -39,7 +39,7 @@ class RefreshesDue(Protocol):
     """Who re-ranks the users that are due; ``services.refresh.Refresher``."""
 
     def refresh_due(self, now: datetime) -> int:
-        """Re-rank some of the users due at ``now`` and return how many; 0 if none is left."""
+        """Re-rank some of the users who are due and return how many; 0 if none is left."""
 
     def catch_up(self, now: datetime) -> bool:
         """Do a piece of what there is to do though nobody is due; tell whether there is more."""
