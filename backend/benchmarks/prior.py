@@ -1,10 +1,10 @@
 """Fit the prior to data sets, and write it down.
 
-    python backend/benchmarks/prior.py [--unseen DIR] [--out FILE] DIR...
+    python backend/benchmarks/prior.py [--unseen DIR] [--unseen-days N] [--out FILE] DIR...
 
 Each DIR is in the interchange format. The same 28 days of all are replayed: those that end a week
-before the first of them ends, so that a prior can be judged on the last week of any. What is
-``--unseen`` is not learned from, as ``quality.py`` asks.
+(or ``--unseen-days``) before the first of them ends, so that a prior can be judged on what comes
+after them, of any. What is ``--unseen`` is not learned from, as ``quality.py`` asks.
 """
 
 import argparse
@@ -33,7 +33,6 @@ from eventlink.recsys.options import TrainOptions
 from eventlink.recsys.replay import replay
 from eventlink.recsys.snapshot import Snapshot
 
-UNSEEN_DAYS = 7
 LEAVES = 7
 """Of the forecast's trees, half of a site's own: what holds elsewhere is simpler."""
 BY_HAND = {
@@ -69,12 +68,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folders", nargs="+", type=Path, metavar="DIR")
     parser.add_argument("--unseen", type=Path, metavar="DIR")
+    parser.add_argument("--unseen-days", type=int, default=7, metavar="N")
     parser.add_argument("--out", type=Path, default=FILE, metavar="FILE")
     asked = parser.parse_args()
     cities = {folder: _imported(folder) for folder in asked.folders}
     ends = [data.last_instant() // DAY * DAY + DAY for data in cities.values()]
     seen = [data for folder, data in cities.items() if folder != asked.unseen]
-    end = float(min(ends)) - UNSEEN_DAYS * DAY
+    end = float(min(ends)) - asked.unseen_days * DAY
     expected = foreseen(seen, end).to_json()
     stored = {"feature_names": NAMES, **fitted(seen, end).to_json(), "forecast": expected}
     asked.out.write_text(json.dumps(stored, indent=1) + "\n")

@@ -4,8 +4,9 @@
 
 Each DIR is in the interchange format. It is judged twice by ``eventlink evaluate``, with its
 follows and without them, each time in a scratch database on an embedded PostgreSQL, and with a
-prior that is fitted to the other folders (``prior.py``), so that it has never seen this one. What
-was measured stays in FOLDER as JSON; remove a file there to have it measured anew.
+prior that is fitted to the other folders (``prior.py``), up to the first day that is judged: it has
+seen neither this one nor these days. The default is judged on twice as many days too. What was
+measured stays in FOLDER as JSON; remove a file there to have it measured anew.
 """
 
 import argparse
@@ -35,13 +36,13 @@ elsewhere.FILE = pathlib.Path(sys.argv.pop(1))
 main()
 """
 """The command, with a prior that stands in a file."""
-EVALUATE = (
-    "evaluate",
-    *("--model", "auto,linear,prior,heuristic"),
-    *("--baselines", "all"),
-    *("--trainings", "4"),
-    "--json",
-)
+EVALUATE = ("evaluate", "--json")
+WEEK, FORTNIGHT = 7, 14
+SYSTEMS = {
+    WEEK: ("--trainings", "4", "--model", "auto,linear,prior,heuristic", "--baselines", "all"),
+    FORTNIGHT: ("--trainings", "2", "--model", "auto", "--baselines", "none"),
+}
+"""What is judged on so many days."""
 CAPTIONS = {
     "quality": "NDCG@10 of each system with its 95 % interval",
     "slices": "NDCG@10 by kind of user and of event",
@@ -61,6 +62,8 @@ MEANING = {
     "ials": "implicit ALS over organizers",
 }
 Told = dict[str, Any]
+Cities = dict[str, tuple[Told, Told]]
+"""What was measured with follows and without, by name."""
 
 
 def main() -> None:
@@ -72,31 +75,35 @@ def main() -> None:
     asked.results.mkdir(parents=True, exist_ok=True)
     if len(asked.folders) < 2:
         parser.error("name two folders at least: the prior is fitted to the others")
-    cities = {folder.name: _both(folder, asked.folders, asked.results) for folder in asked.folders}
-    for name, (told, _) in cities.items():
+    week, fortnight = (
+        {folder.name: _both(folder, asked.folders, asked.results, days) for folder in asked.folders}
+        for days in (WEEK, FORTNIGHT)
+    )
+    for name, (told, _) in week.items():
         draw(told, PLOTS / name, ("svg",))
     before, _, rest = PAGE.read_text().partition(BEGIN)
     after = rest.partition(END)[2]
-    PAGE.write_text(f"{before}{BEGIN}\n\n{_page(cities)}\n{END}{after}")
+    PAGE.write_text(f"{before}{BEGIN}\n\n{_page(week, fortnight)}\n{END}{after}")
     print(f"wrote {PAGE} and {PLOTS}")
 
 
-def _both(folder: Path, folders: list[Path], results: Path) -> tuple[Told, Told]:
+def _both(folder: Path, folders: list[Path], results: Path, days: int) -> tuple[Told, Told]:
     """Measure with follows and without, or read what was measured."""
-    prior = results / f"{folder.name}.prior"
+    prior = results / f"{folder.name}-{days}.prior"
     told = []
     for follows in (True, False):
-        kept = results / f"{folder.name}{'' if follows else '-without-follows'}.json"
+        kept = results / f"{folder.name}-{days}{'' if follows else '-without-follows'}.json"
         if not kept.exists():
             if not prior.exists():
                 program = str(Path(__file__).with_name("prior.py"))
-                _run(program, "--unseen", str(folder), "--out", str(prior), *map(str, folders))
-            kept.write_text(_measured(folder, prior, follows=follows))
+                unseen = ("--unseen", str(folder), "--unseen-days", str(days))
+                _run(program, *unseen, "--out", str(prior), *map(str, folders))
+            kept.write_text(_measured(folder, prior, days, follows=follows))
         told.append(json.loads(kept.read_text()))
     return told[0], told[1]
 
 
-def _measured(folder: Path, prior: Path, *, follows: bool) -> str:
+def _measured(folder: Path, prior: Path, days: int, *, follows: bool) -> str:
     """Import a folder into a scratch database and return what ``evaluate`` prints with a prior."""
     os.environ.pop("DATABASE_URL", None)
     data = PROJECT_ROOT / ".eventlink" / "bench"
@@ -113,7 +120,8 @@ def _measured(folder: Path, prior: Path, *, follows: bool) -> str:
                 (linked / path.name).symlink_to(path.resolve())
         for words in (["migrate"], ["import", str(linked)]):
             _run("-c", WITH_PRIOR, str(prior), *words)
-    return _run("-c", WITH_PRIOR, str(prior), *EVALUATE)
+    judged = (*EVALUATE, "--folds", str(days), *SYSTEMS[days])
+    return _run("-c", WITH_PRIOR, str(prior), *judged)
 
 
 def _run(*words: str) -> str:
@@ -121,8 +129,8 @@ def _run(*words: str) -> str:
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout  # noqa: S603 (our own programs)
 
 
-def _page(cities: dict[str, tuple[Told, Told]]) -> str:
-    parts = [_overview(cities)]
+def _page(cities: Cities, fortnight: Cities) -> str:
+    parts = [_overview(cities), _longer(fortnight)]
     for name, (told, without) in cities.items():
         parts += [f"### {name}", _extent(told), _measures(told), _slices(told, without)]
         parts += [_calibration(told)]
@@ -149,11 +157,9 @@ def _within(row: Told) -> str:
     return f"{bold}{_number(row['ndcg@10'])}{bold} ({_number(low)}–{_number(high)})"
 
 
-def _overview(cities: dict[str, tuple[Told, Told]]) -> str:
+def _overview(cities: Cities) -> str:
     """Make the table of NDCG@10 of all systems on all data, with and without follows."""
-    head = ["NDCG@10 (95 % interval)"]
-    for name in cities:
-        head += [name, f"{name}, without follows"]
+    head = ["NDCG@10 (95 % interval)", *_data_sets(cities)]
     first = next(iter(cities.values()))[0]["systems"]
     rows = []
     for system in first:
@@ -161,6 +167,25 @@ def _overview(cities: dict[str, tuple[Told, Told]]) -> str:
         cells = [_within({**row, "first": system == next(iter(first))}) for row in told]
         rows.append([MEANING[system], *cells])
     return _table(head, rows)
+
+
+def _data_sets(cities: Cities) -> list[str]:
+    return [text for name in cities for text in (name, f"{name}, without follows")]
+
+
+def _longer(cities: Cities) -> str:
+    """Make the table of the default on twice as many days."""
+    models = [one["systems"]["model"] for both in cities.values() for one in both]
+    new = [_number(model["slices"]["no history"]["ndcg@10"]) for model in models]
+    trainings = [", ".join(map(_number, model["ndcg@10 by training"])) for model in models]
+    return _table(
+        [f"the default over {FORTNIGHT} days", *_data_sets(cities)],
+        [
+            ["NDCG@10 (95 % interval)", *(_within({**model, "first": False}) for model in models)],
+            ["of single trainings", *trainings],
+            ["users without history", *new],
+        ],
+    )
 
 
 def _extent(told: Told) -> str:
