@@ -40,6 +40,8 @@ class Examples:
     """What the outcome is worth: 1 for a registration, see ``recsys.impressions``; 0 for none."""
     position: Dense
     """Log of the place in the shown list, counted from 1; 0 for a pair that was not shown."""
+    together: Ints
+    """How many users registered for the event on that day; 0 for whom did not, or in a list."""
 
     def __len__(self) -> int:
         return len(self.y)
@@ -69,6 +71,8 @@ class Choices:
     column: Ints
     y: Bools
     """Whether the user registered within the day; the others were drawn."""
+    together: Ints
+    """How many users did, also those who are not among the pairs; 0 if drawn."""
     stands_for: float
     """How many candidates each drawn one stands for."""
     lists: ShownLists
@@ -105,11 +109,14 @@ def choices_of_day(
     taken |= _contains(day, drawn_user, drawn_column, s.n_columns)
     user = np.concatenate([day.user[kept], drawn_user[~taken]])
     column = np.concatenate([day.column[kept], drawn_column[~taken]])
+    of_everybody = np.bincount(day.column, minlength=s.n_columns)[day.column[kept]]
+    together = np.concatenate([of_everybody, np.zeros((~taken).sum(), int)]).astype(np.int32)
     order = np.argsort(user, kind="stable")
     return Choices(
         user=user[order],
         column=column[order],
         y=order < kept.sum(),
+        together=together[order],
         stands_for=s.n_columns / negatives,
         lists=ShownLists.of_day(data, s, s.as_of + DAY).sample(MOST_LISTS, rng),
     )
@@ -136,6 +143,7 @@ def examples_of_day(choices: Choices, features: Features) -> Examples:
         weight=np.where(choices.y, 1.0, choices.stands_for),
         gain=choices.y.astype(np.float32),
         position=np.zeros(len(choices.y), np.float32),
+        together=choices.together,
     )
     shown = Examples(
         x=features.of_many(lists.user, lists.column),
@@ -145,6 +153,7 @@ def examples_of_day(choices: Choices, features: Features) -> Examples:
         weight=np.zeros(len(lists)),
         gain=lists.gain,
         position=np.log1p(lists.position).astype(np.float32),
+        together=np.zeros(len(lists), np.int32),
     )
     return concatenate([days, shown])
 

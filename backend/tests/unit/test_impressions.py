@@ -129,6 +129,7 @@ def test_examples_of_a_day_hold_its_lists_as_groups_of_their_own(
     assert not seen.position[~listed].any()
     assert not seen.y[listed].any()
     assert seen.gain[listed].tolist() == [0.0, 0.0, CLICKED, 0.0]
+    assert not seen.together[listed].any()
 
 
 def test_many_lists_are_sampled(data: Dataset, live: list[int], rng: np.random.Generator) -> None:

@@ -28,6 +28,7 @@ from eventlink.recsys.models import (
     model_from_json,
 )
 from eventlink.recsys.models.calibrated import newcomers
+from eventlink.recsys.models.choice import first_rows, importance
 from eventlink.recsys.models.contract import Model, require_features
 from eventlink.recsys.models.heuristic import RULES
 from eventlink.recsys.options import TrainOptions
@@ -50,11 +51,18 @@ def examples(rng: np.random.Generator, n: int = 6000, strength: float = 1.5) -> 
         weight=np.where(y, 1.0, 10.0),
         gain=y.astype(np.float32),
         position=np.zeros(n, np.float32),
+        together=y.astype(np.int32),
     )
 
 
 def with_outcome(seen: Examples, y: Bools) -> Examples:
-    return replace(seen, y=y, weight=np.where(y, 1.0, 10.0), gain=y.astype(np.float32))
+    return replace(
+        seen,
+        y=y,
+        weight=np.where(y, 1.0, 10.0),
+        gain=y.astype(np.float32),
+        together=y.astype(np.int32),
+    )
 
 
 def lists(rng: np.random.Generator, n_lists: int = 3000, attention: float = -0.8) -> Examples:
@@ -76,6 +84,7 @@ def lists(rng: np.random.Generator, n_lists: int = 3000, attention: float = -0.8
         weight=np.zeros(n),
         gain=np.where(clicked, 0.5, 0.0).astype(np.float32).ravel(),
         position=position,
+        together=np.zeros(n, np.int32),
     )
 
 
@@ -230,9 +239,32 @@ def test_recent_examples_weigh_more(rng: np.random.Generator) -> None:
         weight=np.concatenate([old.weight, new.weight]),
         gain=np.concatenate([old.gain, new.gain]),
         position=np.concatenate([old.position, new.position]),
+        together=np.concatenate([old.together, new.together]),
     )
     model = ConditionalLogit().fit(both, TrainOptions(half_life_days=7), rng)
     assert model.weights_[0] < 0 < model.weights_[1]
+
+
+def test_choices_made_together_weigh_less(rng: np.random.Generator) -> None:
+    """A crowd goes by one feature, each of the others, who are as many, by another."""
+    crowd, others = examples(rng, 8000), examples(rng, 8000)
+    others.x[:, [0, 2]] = others.x[:, [2, 0]]
+    both = Examples(
+        x=np.concatenate([crowd.x, others.x]),
+        y=np.concatenate([crowd.y, others.y]),
+        group=np.concatenate([crowd.group, others.group + 1000]),
+        at=np.zeros(16_000),
+        weight=np.concatenate([crowd.weight, others.weight]),
+        gain=np.concatenate([crowd.gain, others.gain]),
+        position=np.zeros(16_000, np.float32),
+        together=np.concatenate([16 * crowd.together, others.together]),
+    )
+    weight = importance(both, 7.0)
+    assert weight.mean() == pytest.approx(1, abs=1e-3)
+    chosen = np.maximum.reduceat(both.gain, first_rows(both)) > 0
+    np.testing.assert_allclose(weight[320:][chosen[320:]].max(), 2 * weight[:320].max(), rtol=1e-5)
+    model = ConditionalLogit().fit(both, TrainOptions(), rng)
+    assert model.weights_[2] > 1.3 * model.weights_[0] > 0
 
 
 def test_what_a_place_in_a_list_gets_is_not_taken_for_taste(rng: np.random.Generator) -> None:
@@ -266,6 +298,7 @@ def test_a_higher_gain_weighs_more(rng: np.random.Generator) -> None:
         weight=np.concatenate([np.zeros(8000), taken.weight]),
         gain=np.concatenate([0.5 * clicked.gain, taken.gain]),
         position=np.zeros(16_000, np.float32),
+        together=np.concatenate([clicked.together, taken.together]),
     )
     model = ConditionalLogit().fit(both, TrainOptions(), rng)
     assert model.weights_[2] > 1.3 * model.weights_[0] > 0
@@ -310,9 +343,15 @@ def test_trees_fit_where_every_positive_is_ranked_behind(rng: np.random.Generato
     x = np.zeros((n, len(NAMES)), np.float32)
     x[:, 0] = np.arange(n) % 2
     last = np.arange(n) == n - 1
-    nothing = np.zeros(n)
     one = Examples(
-        x, last, nothing.astype(np.int32), nothing, np.ones(n), last.astype(np.float32), nothing
+        x=x,
+        y=last,
+        group=np.zeros(n, np.int32),
+        at=np.zeros(n),
+        weight=np.ones(n),
+        gain=last.astype(np.float32),
+        position=np.zeros(n, np.float32),
+        together=last.astype(np.int32),
     )
     assert np.isfinite(LinearWithTrees().fit(one, TrainOptions(), rng).score(x)).all()
 

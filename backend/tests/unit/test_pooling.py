@@ -34,6 +34,7 @@ def site(rng: np.random.Generator, weights: np.ndarray, n: int = 12_000) -> Exam
         weight=np.where(y, 1.0, 10.0),
         gain=y.astype(np.float32),
         position=np.zeros(n, np.float32),
+        together=y.astype(np.int32),
     )
 
 

@@ -5,7 +5,7 @@ import pytest
 from unit.towns import NOON
 
 from eventlink.recsys.dataset import DAY, Dataset
-from eventlink.recsys.examples import Examples
+from eventlink.recsys.examples import Examples, choices_of_day, examples_of_day
 from eventlink.recsys.features import NAMES, Features, forecast
 from eventlink.recsys.options import TrainOptions
 from eventlink.recsys.outcomes import outcomes
@@ -38,6 +38,22 @@ def test_what_is_sampled_changes_no_example(loyal_town: Dataset) -> None:
     assert not alone.samples
     for name in Examples.__dataclass_fields__:
         assert np.array_equal(getattr(alone.examples, name), getattr(beside.examples, name)), name
+
+
+@pytest.mark.parametrize("share", [1.0, 0.5])
+def test_an_example_tells_how_many_registered_for_its_event(
+    loyal_town: Dataset, share: float, rng: np.random.Generator
+) -> None:
+    """Also those who are not among the sampled users."""
+    s = Snapshot(loyal_town, INSTANTS[0])
+    truth = outcomes(loyal_town, s, s.as_of + DAY)
+    choices = choices_of_day(loyal_town, s, 20, share, rng)
+    seen = examples_of_day(choices, Features(s, asked=choices.users))
+    expected = [(truth.column == column).sum() for column in choices.column[choices.y]]
+    assert max(expected) > 1
+    assert (len(expected) < len(truth.user)) == (share < 1)
+    assert seen.together[seen.y].tolist() == expected
+    assert not seen.together[~seen.y].any()
 
 
 def test_examples_see_what_was_known_at_their_instant(loyal_town: Dataset) -> None:

@@ -9,6 +9,10 @@ from eventlink.recsys.dataset import DAY, Floats, Ints
 from eventlink.recsys.examples import Examples
 from eventlink.recsys.matrices import Dense
 
+POWER_OF_CROWD = -0.25
+"""Power of the number of registrations for an event on one day that each of them is weighed by: 0
+takes them for independent, -1 all of them for one. Measured, not derived."""
+
 
 def recency(examples: Examples, half_life_days: float) -> Floats:
     """Weigh examples by age: 1 at the latest instant, one half a half-life before it."""
@@ -43,15 +47,24 @@ def softmax(margin: Dense, length: Ints) -> Dense:
 
 
 def importance(examples: Examples, half_life_days: float) -> Dense:
-    """Weigh groups by age, and by the best that came of them; mean 1, shape (number of groups,).
+    """Weigh groups by age, by the best that came of them, and by how many chose the same.
+
+    People come in a crowd, or because of one mail: what n of them chose on one day is less evidence
+    than n choices of their own, and more than one. Of lists nobody knows; they weigh in full.
 
     Args:
         examples: Sorted by group.
         half_life_days: How fast an example loses weight with its age.
+
+    Returns:
+        Shape (number of groups,), mean 1.
     """
     first = first_rows(examples)
+    length: Ints = np.diff(np.append(first, len(examples))).astype(np.int32)
+    evidence = np.maximum(examples.together, 1.0) ** POWER_OF_CROWD
     best = np.maximum.reduceat(examples.gain, first)
     weight = recency(examples, half_life_days)[first] * best
+    weight *= np.add.reduceat(shares(examples.gain, length) * evidence, first)
     scaled: Dense = (weight / weight.mean()).astype(np.float32)
     return scaled
 
