@@ -1,7 +1,8 @@
 """``eventlink recompute``."""
 
 import json
-from datetime import UTC, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
@@ -24,7 +25,7 @@ from eventlink.errors import InvalidOptionError
 from eventlink.recsys.options import FOLDS, Activate, TrainOptions, require_folds
 from eventlink.services.jobs import usual_options
 from eventlink.services.publishing import Engine
-from eventlink.services.recompute import Request, Result, require_something_to_do
+from eventlink.services.recompute import Request, Result
 from eventlink.services.recompute import recompute as run
 from eventlink.services.training import ACTIVE
 
@@ -85,34 +86,27 @@ def recompute(
 ) -> None:
     """Train, evaluate and publish every user's ranking."""
     require_folds(folds)
-    require_something_to_do(
-        user_id=user_id, dry_run=dry_run, skip_training=skip_training, only_train=only_train
-    )
     if model_version == "":
         raise InvalidOptionError("--model-version is empty; name the model, or leave it out")
     until = None if as_of is None else parse_instant(as_of)
-    options = TrainOptions(
-        epochs=epochs,
-        lr=lr,
-        l2=l2,
-        top_n=top_n,
-        seed=seed,
-        model=model,
-        head=head,
-        per_organizer=per_organizer,
-        collapse_series=collapse_series,
-        demote_overlaps=demote_overlaps,
-        explore_slots=explore_slots,
-        seat_strength=seat_strength,
-    )
-    with transaction() as conn:
-        now = server_time(conn)
-    if until is None or now < until < now + AHEAD:
-        until = now
-    request = Request(
-        now=now,
-        as_of=until,
-        options=options,
+    ours = datetime.now(UTC)
+    request = Request(  # before the database is asked, for the options may not go together
+        now=ours,
+        as_of=ours,
+        options=TrainOptions(
+            epochs=epochs,
+            lr=lr,
+            l2=l2,
+            top_n=top_n,
+            seed=seed,
+            model=model,
+            head=head,
+            per_organizer=per_organizer,
+            collapse_series=collapse_series,
+            demote_overlaps=demote_overlaps,
+            explore_slots=explore_slots,
+            seat_strength=seat_strength,
+        ),
         user_id=user_id,
         dry_run=dry_run,
         skip_training=skip_training,
@@ -122,6 +116,11 @@ def recompute(
         activate=activate,
         engine=engine,
     )
+    with transaction() as conn:
+        now = server_time(conn)
+    if until is None or now < until < now + AHEAD:
+        until = now
+    request = replace(request, now=now, as_of=until)
     with progress() as report:
         result = run(request, report)
     if as_json:

@@ -46,30 +46,6 @@ from eventlink.services.scorers import Scorer, new_version, stored_scorer
 from eventlink.services.training import Metrics, Trained, stored_metrics, train
 
 
-def require_something_to_do(
-    *, user_id: int | None, dry_run: bool, skip_training: bool, only_train: bool
-) -> None:
-    """Check what can be checked of a request before the database is asked for the time.
-
-    Args:
-        user_id: As in ``Request``, like all.
-        dry_run: As there.
-        skip_training: As there.
-        only_train: As there.
-
-    Raises:
-        InvalidOptionError: One leaves nothing to do for the other.
-    """
-    if only_train and (skip_training or dry_run):
-        raise InvalidOptionError(
-            "--only-train trains and stores; leave out --skip-training and --dry-run"
-        )
-    if only_train and user_id is not None:
-        raise InvalidOptionError(
-            "--only-train ranks nobody, and --user-id trains nothing; leave out one of them"
-        )
-
-
 @dataclass(frozen=True)
 class Request:
     """What to recompute."""
@@ -103,12 +79,14 @@ class Request:
         Raises:
             InvalidOptionError: Nothing would be left to do, or it is asked for too early.
         """
-        require_something_to_do(
-            user_id=self.user_id,
-            dry_run=self.dry_run,
-            skip_training=self.skip_training,
-            only_train=self.only_train,
-        )
+        if self.only_train and (self.skip_training or self.dry_run):
+            raise InvalidOptionError(
+                "--only-train trains and stores; leave out --skip-training and --dry-run"
+            )
+        if self.only_train and self.user_id is not None:
+            raise InvalidOptionError(
+                "--only-train ranks nobody, and --user-id trains nothing; leave out one of them"
+            )
         if self.as_of > self.now:
             raise InvalidOptionError(
                 f"--as-of {self.as_of.isoformat()} lies in the future: what begins before it would"
