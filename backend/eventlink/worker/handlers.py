@@ -154,7 +154,7 @@ class Refresh:
                     log.exception("refreshes cannot be prepared")
                 else:
                     log.warning("refreshes cannot be prepared", error=in_a_line(error))
-                    log.debug("refreshes cannot be prepared", exc_info=True)
+                    log.debug("the database refused a statement", exc_info=True)
                 self._refresher = None  # it may be what is kept warm that is broken
                 pause = LONGEST_REFRESH_BACKOFF
             await asyncio.sleep(pause)
