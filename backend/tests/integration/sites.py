@@ -115,7 +115,7 @@ class Site:
         return self.run("SELECT generation, previous_generation FROM recommendation_serving")[0]
 
 
-def eventually(holds: Callable[[], object], seconds: float = 10) -> bool:
+def eventually(holds: Callable[[], object], seconds: float = 30) -> bool:
     """Wait until something holds, and tell whether it came to."""
     deadline = time.monotonic() + seconds
     while not holds() and time.monotonic() < deadline:
