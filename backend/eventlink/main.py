@@ -14,7 +14,7 @@ from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from eventlink.config import settings
 from eventlink.db.session import libpq_url
 from eventlink.services.tokens import require_strong_secret
-from eventlink.web import errors, health, root, telemetry
+from eventlink.web import errors, health, pages, root, telemetry
 from eventlink.web.api import (
     admin,
     auth,
@@ -82,4 +82,5 @@ def create_app() -> FastAPI:
     ):
         app.include_router(nouns.router, prefix="/api")
     app.include_router(root.router)
+    app.include_router(pages.router)
     return app

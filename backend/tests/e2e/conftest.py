@@ -1,6 +1,7 @@
 """What end-to-end tests may ask for: a whole platform, run as an operator runs it."""
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from typing import Any
 import httpx2
 import psycopg
 import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from eventlink.config import PROJECT_ROOT
 
@@ -113,3 +115,39 @@ def platform(database: str) -> Iterator[Platform]:
         made.start("eventlink", "worker")
         made.start("eventlink", "worker")
         yield made
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Chromium, as Debian has it; no window."""
+    program = shutil.which("chromium") or shutil.which("chromium-browser")
+    if program is None:
+        pytest.skip("Chromium is not installed; on Debian: apt-get install chromium")
+    # It must not ask for anything but our pages; root needs it without its own sandbox.
+    flags = ["--no-sandbox", "--disable-quic", "--disable-background-networking"]
+    with sync_playwright() as driver:
+        running = driver.chromium.launch(executable_path=program, args=flags)
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """An empty page of a visitor whom nobody knows; scripts may not fail, whatever is asked of it."""
+    context = browser.new_context(locale="en-GB", viewport={"width": 1280, "height": 900})
+    opened = context.new_page()
+    opened.set_default_timeout(1000 * PATIENCE)
+    failures: list[str] = []
+    opened.on("pageerror", lambda error: failures.append(str(error)))
+    opened.on(
+        "console",
+        # A refused request is told on the console too; what the page makes of it, tests look at.
+        lambda said: (
+            failures.append(said.text)
+            if said.type == "error" and "Failed to load resource" not in said.text
+            else None
+        ),
+    )
+    yield opened
+    context.close()
+    assert failures == []

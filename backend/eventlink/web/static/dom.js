@@ -1,0 +1,30 @@
+// Elements of a page, made of what the server answers. Text stays text: nothing is ever parsed as HTML.
+
+/** Make an element. Functions among the attributes become listeners; null and false leave one out. */
+export function h(name, attributes = {}, ...children) {
+  const element = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) {
+    if (value === null || value === undefined || value === false) continue;
+    if (typeof value === "function") element.addEventListener(key, value);
+    else element.setAttribute(key, value === true ? "" : value);
+  }
+  element.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  return element;
+}
+
+/** The element with an id; every page has those that its script asks for. */
+export const byId = (id) => document.getElementById(id);
+
+/** Run what a button or a form asks for, with the button disabled meanwhile, and tell what went wrong. */
+export async function run(button, problems, work) {
+  button.disabled = true;
+  problems.textContent = "";
+  try {
+    return await work();
+  } catch (error) {
+    problems.textContent = error.message;
+    return undefined;
+  } finally {
+    button.disabled = false;
+  }
+}
