@@ -5,6 +5,7 @@ what a site's lists are to be like, and anything that knows a table.
 """
 
 import os
+import re
 import subprocess
 from functools import cache
 from pathlib import Path
@@ -18,6 +19,8 @@ from eventlink.errors import InvalidOptionError
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 YEAR = 365 * 24 * 3600
+ORIGIN = re.compile(r"https?://[^\s/?#@,*]+", re.IGNORECASE)
+"""A site as browsers name it (RFC 6454); a path would never match."""
 OPTIONS_OF_LISTS = (
     "top_n",
     "head",
@@ -60,6 +63,11 @@ class Settings(BaseSettings):
     secret_key: str = Field(
         default="",
         description="Signs tokens and request ids; 32 characters or more to serve in production.",
+    )
+    allowed_origins: str = Field(
+        default="",
+        description="Sites whose pages may ask from a browser: `https://city.example`, several"
+        " with commas between them.",
     )
     recommendations_use_ml_cache: bool = Field(
         default=True,
@@ -153,6 +161,13 @@ class Settings(BaseSettings):
         # Their names are common, and what they have may be meant for another program as well.
         return word.lower() if isinstance(word, str) else word
 
+    @field_validator("allowed_origins")
+    @classmethod
+    def _are_origins(cls, named: str) -> str:
+        if all(ORIGIN.fullmatch(one) for one in _split(named)):
+            return named
+        raise PydanticCustomError("no_origin", "not scheme, host and port")
+
     @field_validator("recommendations_explore_slots")
     @classmethod
     def _fit_the_head(cls, slots: int, known: ValidationInfo) -> int:
@@ -160,6 +175,11 @@ class Settings(BaseSettings):
         if slots >= known.data.get("recommendations_head", slots + 1):
             raise PydanticCustomError("too_many_slots", "more than there are places")
         return slots
+
+    @property
+    def origins(self) -> list[str]:
+        """The sites whose pages may ask from a browser, as these call themselves."""
+        return [one.lower() for one in _split(self.allowed_origins)]
 
     @property
     def options_of_lists(self) -> dict[str, Any]:
@@ -170,6 +190,10 @@ class Settings(BaseSettings):
     def refreshes_enabled(self) -> bool:
         """Whether anybody's ranking is refreshed between two recomputes."""
         return self.task_queue_enabled and self.recommendations_realtime_refresh_enabled
+
+
+def _split(named: str) -> list[str]:
+    return [one.strip() for one in named.split(",") if one.strip()]
 
 
 def meaning(name: str) -> str:
@@ -210,6 +234,7 @@ def settings() -> Settings:
 
 REQUIREMENTS = {
     "unnamed": "must name a folder",
+    "no_origin": "must name sites as https://city.example, without a path",
     "too_many_slots": "must be below RECOMMENDATIONS_HEAD",
     "int_parsing": "must be a whole number",
     "int_from_float": "must be a whole number",

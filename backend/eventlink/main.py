@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from psycopg_pool import AsyncConnectionPool
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
+from starlette.middleware.cors import CORSMiddleware
 
 from eventlink.config import settings
 from eventlink.db.session import libpq_url
@@ -68,6 +69,15 @@ def create_app() -> FastAPI:
     errors.install(app)
     # Within telemetry, which knows an answer of 413 from a crash.
     app.add_middleware(RequestBodyLimitMiddleware, max_body_size=LARGEST_BODY)
+    if settings().origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings().origins,
+            allow_methods=["*"],
+            allow_headers=["Authorization"],
+            expose_headers=["Retry-After", "X-Request-ID"],
+            max_age=3600,
+        )
     telemetry.install(app)
     app.include_router(health.router)
     # A request's path is compared with one route after the other: the two of every page first.

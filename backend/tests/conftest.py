@@ -132,6 +132,13 @@ def database(server: str, template: str, monkeypatch: pytest.MonkeyPatch) -> Ite
     yield from _database(server, template, monkeypatch)
 
 
+@pytest.fixture(scope="module")
+def shared_database(server: str, migrated: str) -> Iterator[str]:
+    """As ``database``, for all tests of a module: what they leave in it the next one finds."""
+    with pytest.MonkeyPatch.context() as patch:
+        yield from _database(server, migrated, patch)
+
+
 def _database(server: str, template: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     name = f"test_{uuid4().hex[:12]}"
     # Half of a test's time would be the copy by way of the log, which is the default.

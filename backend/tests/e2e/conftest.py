@@ -6,8 +6,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 import httpx2
 import psycopg
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
 from eventlink.config import PROJECT_ROOT
 
@@ -88,27 +88,34 @@ def _answers(api: httpx2.Client) -> bool:
         return False
 
 
-def wait_for(holds: Any, seconds: float = PATIENCE) -> None:
+def wait_for(holds: Any, pause: Callable[[], None] = lambda: time.sleep(0.02)) -> None:
     """Wait until something holds; fail if it does not come to."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + PATIENCE
     while not holds():
         assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.02)
+        pause()
 
 
-@pytest.fixture
-def platform(database: str) -> Iterator[Platform]:
-    """A simulated city of 300 people, two API processes and two workers."""
+@contextmanager
+def serving(database: str, **settings: str) -> Iterator[Platform]:
+    """Run what is started within, and stop it in good order."""
     environment = os.environ | {
         "DATABASE_URL": database,
         "ENVIRONMENT": "production",
         "SECRET_KEY": "0123456789abcdef0123456789abcdef-e2e",
         "LOG_FORMAT": "json",
-        "RECOMMENDATIONS_REALTIME_REFRESH_MIN_INTERVAL_SECONDS": "0",
+        **settings,
     }
     made = Platform(environment)
     with ExitStack() as stack:
         stack.callback(made.stop)
+        yield made
+
+
+@pytest.fixture
+def platform(database: str) -> Iterator[Platform]:
+    """A simulated city of 300 people, two API processes and two workers."""
+    with serving(database, RECOMMENDATIONS_REALTIME_REFRESH_MIN_INTERVAL_SECONDS="0") as made:
         made.run("eventlink", "simulate", "--users", "300", "--events", "150", "--days", "30")
         made.serve()
         made.serve()
@@ -123,8 +130,12 @@ def browser() -> Iterator[Browser]:
     program = shutil.which("chromium") or shutil.which("chromium-browser")
     if program is None:
         pytest.skip("Chromium is not installed; on Debian: apt-get install chromium")
-    # It must not ask for anything but our pages; root needs it without its own sandbox.
-    flags = ["--no-sandbox", "--disable-quic", "--disable-background-networking"]
+    flags = [
+        "--no-sandbox",  # which root cannot have
+        "--disable-quic",
+        "--disable-background-networking",  # it must not ask for anything but our pages
+        "--disable-features=LocalNetworkAccessChecks",  # that a site asks this machine is the test
+    ]
     with sync_playwright() as driver:
         running = driver.chromium.launch(executable_path=program, args=flags)
         yield running
@@ -132,22 +143,25 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    """An empty page of a visitor whom nobody knows; scripts may not fail, whatever is asked of it."""
+def failures() -> list[str]:
+    """What failed in the page's scripts; a test that expects it empties the list."""
+    return []
+
+
+@pytest.fixture
+def page(browser: Browser, failures: list[str]) -> Iterator[Page]:
+    """An empty page of a visitor whom nobody knows."""
     context = browser.new_context(locale="en-GB", viewport={"width": 1280, "height": 900})
     opened = context.new_page()
     opened.set_default_timeout(1000 * PATIENCE)
-    failures: list[str] = []
     opened.on("pageerror", lambda error: failures.append(str(error)))
-    opened.on(
-        "console",
-        # A refused request is told on the console too; what the page makes of it, tests look at.
-        lambda said: (
-            failures.append(said.text)
-            if said.type == "error" and "Failed to load resource" not in said.text
-            else None
-        ),
-    )
+    opened.on("console", lambda said: failures.extend(_failure(said)))
     yield opened
     context.close()
     assert failures == []
+
+
+def _failure(said: ConsoleMessage) -> list[str]:
+    # A refused request is told there too; what the page makes of it, tests look at.
+    refused = "Failed to load resource" in said.text
+    return [said.text] if said.type == "error" and not refused else []

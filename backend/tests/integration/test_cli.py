@@ -366,6 +366,16 @@ def test_a_setting_that_cannot_be_gets_one_line(
             "LOG_LEVEL must be 'debug', 'info', 'warn', 'warning', 'error' or 'critical'",
         ),
         ("EVENTLINK_DATA_DIR", "", "EVENTLINK_DATA_DIR must name a folder, not ''"),
+        (
+            "ALLOWED_ORIGINS",
+            "https://a.example/page",
+            "without a path, not 'https://a.example/page'",
+        ),
+        (
+            "ALLOWED_ORIGINS",
+            "*",
+            "must name sites as https://city.example, without a path, not '*'",
+        ),
         ("RECOMMENDATIONS_CACHE_MAX_AGE_SECONDS", "inf", "SECONDS must be 315360000 or below"),
         ("RECOMMENDATIONS_TOP_N", "1001", "RECOMMENDATIONS_TOP_N must be 1000 or below"),
         ("RECOMMENDATIONS_EXPLORE_SLOTS", "10", "SLOTS must be below RECOMMENDATIONS_HEAD"),

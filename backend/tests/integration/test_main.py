@@ -67,3 +67,28 @@ def test_a_body_said_to_be_too_large_is_refused_and_no_crash(client: TestClient)
     assert "x-request-id" in answer.headers
     assert [line["event"] for line in logs] == ["request"]
     assert logs[0]["status"] == 413
+
+
+def test_pages_of_named_sites_may_ask_and_others_not(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del database
+    monkeypatch.setenv("ENVIRONMENT", "development")
+    monkeypatch.setenv("ALLOWED_ORIGINS", "https://City.example, http://localhost:3000")
+    settings.cache_clear()
+    with TestClient(create_app()) as client:
+        for origin, told in [
+            ("https://city.example", "https://city.example"),
+            ("http://localhost:3000", "http://localhost:3000"),
+            ("https://other.example", None),
+        ]:
+            wanted = {
+                "Origin": origin,
+                "Access-Control-Request-Method": "PUT",
+                "Access-Control-Request-Headers": "authorization, content-type",
+            }
+            asked = client.options("/api/profile/interests", headers=wanted)
+            assert asked.headers.get("access-control-allow-origin") == told
+            assert asked.is_success == (told is not None)
+            answered = client.get("/api/tags", headers={"Origin": origin})
+            assert answered.headers.get("access-control-allow-origin") == told
