@@ -1,0 +1,186 @@
+// "Models": what is stored, and making another one serve.
+
+import { badge, confirmed, panel, renew, say, table } from "./admin-parts.js";
+import { h, run } from "./dom.js";
+import { counted, score, since, when } from "./format.js";
+
+const STATUS = "api/admin/personalization/status";
+
+/** The section; `changed` is called once another model was made to serve. */
+export function models(ask, changed) {
+  const part = panel("models", "Models");
+  part.told.tabIndex = -1;
+  part.tools.append(h("button", { type: "button", id: "roll-back", click: rollBack }, "Roll back"));
+
+  async function load() {
+    try {
+      const found = await ask("GET", "api/admin/models");
+      found.sort((one, other) => Date.parse(other.created_at) - Date.parse(one.created_at));
+      renew(part.body, found.length ? listed(found, activate) : none());
+    } catch (error) {
+      say(part.problems, error.message);
+    }
+  }
+
+  async function rollBack({ currentTarget: button }) {
+    const before = await run(button, part.problems, () => ask("GET", STATUS));
+    if (!before) return;
+    button.focus();
+    const plan = backTo(before);
+    if (typeof plan === "string") {
+      say(part.problems, plan);
+      return;
+    }
+    await make(`Roll back to ${plan.version}?`, plan.sentences, "Roll back", "api/admin/models/rollback");
+  }
+
+  async function activate({ currentTarget: button }) {
+    const version = button.value;
+    const before = await run(button, part.problems, () => ask("GET", STATUS));
+    if (!before) return;
+    button.focus();
+    const sentences = whatActivatingDoes(version, before);
+    await make(`Activate ${version}?`, sentences, "Activate", "api/admin/models/activate", {
+      model_version: version,
+    });
+  }
+
+  async function make(question, sentences, label, path, body) {
+    const done = await confirmed(question, sentences, label, () => ask("POST", path, body));
+    if (!done) return;
+    part.told.replaceChildren(...outcome(done));
+    part.told.focus();
+    await Promise.all([load(), changed()]);
+  }
+
+  return { element: part.element, load };
+}
+
+/** What rolling back goes to, as the server decides it; a sentence where there is nothing. */
+function backTo({ model, cache, last_recompute: last }) {
+  if (cache.made_by && model && cache.made_by !== model.model_version) {
+    return {
+      version: cache.made_by,
+      sentences: [
+        `${model.model_version} was activated but has not ranked everybody yet; ${cache.made_by} becomes` +
+          " active again, whose rankings still serve.",
+        ...training(last),
+      ],
+    };
+  }
+  if (!cache.previous_made_by) {
+    return "There are no earlier rankings to go back to. Activate a model of the list instead.";
+  }
+  return {
+    version: cache.previous_made_by,
+    sentences: [
+      `The last rankings by ${cache.previous_made_by} serve again at once, and that model becomes active` +
+        ` instead of ${model?.model_version}.`,
+      ...deletes(cache),
+      "They are older, so a recompute without training is queued. Rankings beyond their greatest age are" +
+        " not served meanwhile: the heuristic answers. Rolling back once more takes this back.",
+      ...training(last),
+    ],
+  };
+}
+
+function whatActivatingDoes(version, { cache, last_recompute: last }) {
+  const again = version === cache.previous_made_by && version !== cache.made_by;
+  const stay =
+    `Refreshes use ${version} at once. The rankings of everybody stay those of ${cache.made_by} until the` +
+    " recompute that is queued has published.";
+  return [
+    version === cache.made_by
+      ? `${version} becomes active. The rankings that serve now are by it already.`
+      : again
+        ? `${version} becomes active, and its last rankings serve again at once if they are not too old.` +
+          " A recompute without training is queued."
+        : stay,
+    ...deletes(cache),
+    ...training(last),
+  ];
+}
+
+function deletes({ refreshed_lists: refreshed }) {
+  if (!refreshed) return [];
+  return [`Of ${counted(refreshed, "refreshed ranking", "refreshed rankings")} those by other models are deleted.`];
+}
+
+function training(job) {
+  const under = job && ["queued", "running"].includes(job.status);
+  if (!under || job.payload.request?.skip_training) return [];
+  return [
+    `Job ${job.job_id} trains: its model will compete with this one. Cancel it first if the choice must stand.`,
+  ];
+}
+
+/** The server's answer in sentences. */
+function outcome(done) {
+  const { model_version: version, instead_of: before, rankings_made_by: by, recompute_job_id: job } = done;
+  const deleted = done.refreshed_rankings_deleted;
+  const rankings =
+    by === version
+      ? `Its rankings serve (generation ${done.generation}).`
+      : by
+        ? `The rankings of everybody are those of ${by} until a recompute has published.`
+        : "Nobody is ranked by it yet.";
+  return [
+    h("strong", {}, `${version} is active now`),
+    before && before !== version ? ` instead of ${before}. ` : ". ",
+    rankings,
+    job ? ` Job ${job} recomputes; see below.` : "",
+    !job && done.recompute_wanted ? " The queue is off: run eventlink recompute --skip-training." : "",
+    deleted ? ` ${counted(deleted, "refreshed ranking was", "refreshed rankings were")} deleted.` : "",
+  ];
+}
+
+function listed(found, activate) {
+  return table(
+    "Stored models, the newest first",
+    ["Model", "Trained", "NDCG@10", "Hit rate@10", "Gate", "Serve"],
+    found.map((one) => [
+      [
+        h("code", {}, one.model_version),
+        h("small", {}, `${one.kind ?? "unknown"} model`),
+        byHand(one.activations.at(-1)),
+      ],
+      when(one.trained_at ?? one.created_at),
+      quality(one.metrics, "ndcg_10"),
+      quality(one.metrics, "hitrate_10"),
+      gate(one.gate),
+      one.is_active
+        ? badge("active", "good")
+        : h("button", { type: "button", id: `activate-${one.model_version}`, value: one.model_version, click: activate }, "Activate"),
+    ]),
+    "models",
+  );
+}
+
+const byHand = (last) => last && h("small", {}, "activated by hand ", since(last.at));
+
+/** A model's figure, what popularity had on the same days beneath it. */
+function quality(metrics, name) {
+  if (!metrics?.model) return h("span", { class: "faint" }, "not evaluated");
+  const plain = metrics.popularity?.[name];
+  return [
+    h("b", {}, score(metrics.model[name])),
+    plain === undefined ? null : h("small", {}, `popularity ${score(plain)}`),
+  ];
+}
+
+function gate(decision) {
+  if (!decision) return "–";
+  return [
+    decision.activate ? badge("let through", "good") : badge("held back", "warn"),
+    h("small", {}, decision.reason),
+  ];
+}
+
+function none() {
+  return h(
+    "div",
+    { class: "card empty" },
+    h("h3", {}, "No model yet"),
+    h("p", {}, "The heuristic answers everybody. Recompute with training, below, and there is one."),
+  );
+}

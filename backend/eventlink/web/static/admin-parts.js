@@ -1,0 +1,114 @@
+// What the sections of the administrators' page are built of: panels, tables, choices, questions.
+
+import { h, run } from "./dom.js";
+
+/** A section: its heading, room for tools beside it, for problems, for what was done, and for its body. */
+export function panel(id, title) {
+  const tools = h("div", { class: "tools" });
+  const problems = h("div", { role: "alert" });
+  const told = h("div", { role: "status", class: "told" });
+  const body = h("div", { class: "body" });
+  const heading = h("h2", { id: `${id}-title` }, title);
+  const element = h(
+    "section",
+    { id, "aria-labelledby": `${id}-title` },
+    h("div", { class: "head" }, heading, tools),
+    problems,
+    told,
+    body,
+  );
+  return { element, tools, problems, told, body };
+}
+
+/** Write a sentence where it is not there yet: what stays the same is not read out again. */
+export function say(place, sentence) {
+  if (place.textContent !== sentence) place.textContent = sentence;
+}
+
+/** A table that turns into cards where it is narrow; `#` before a heading makes a column of numbers. */
+export function table(caption, headings, rows, extra = "") {
+  const columns = headings.map((one) => ({ name: one.replace("#", ""), number: one.startsWith("#") }));
+  const kind = ({ number }) => (number ? "number" : null);
+  return h(
+    "div",
+    { class: `sheet card ${extra}`, tabindex: extra.includes("scrolls") ? 0 : null },
+    h(
+      "table",
+      {},
+      h("caption", {}, caption),
+      h("thead", {}, h("tr", {}, columns.map((one) => h("th", { scope: "col", class: kind(one) }, one.name)))),
+      h(
+        "tbody",
+        {},
+        rows.map((cells) =>
+          h(
+            "tr",
+            {},
+            cells.map((cell, index) =>
+              h("td", { class: kind(columns[index]), "data-label": columns[index].name }, cell),
+            ),
+          ),
+        ),
+      ),
+    ),
+  );
+}
+
+/** A choice of a few, as radio buttons side by side. */
+export function choice(legend, name, options, first, change = () => {}) {
+  const inputs = options.map(({ value, label }) => {
+    const input = h("input", { type: "radio", name, value, checked: value === first, change });
+    return { input, label: h("label", {}, input, h("span", {}, label)) };
+  });
+  return {
+    element: h(
+      "fieldset",
+      { class: "choice" },
+      h("legend", {}, legend),
+      inputs.map(({ label }) => label),
+    ),
+    value: () => inputs.find(({ input }) => input.checked).input.value,
+  };
+}
+
+/** A word with a colour: `good`, `bad`, `warn`, `busy` or nothing. The word tells it all. */
+export const badge = (word, tone = "") => h("span", { class: `badge ${tone}` }, word);
+
+/** Ask whether to go on; resolves with what `work` did, or undefined where it was left. */
+export function confirmed(title, sentences, label, work) {
+  return new Promise((done) => {
+    const problems = h("div", { role: "alert" });
+    let outcome;
+    const go = h("button", { class: "main", type: "button" }, label);
+    const dialog = h(
+      "dialog",
+      { "aria-labelledby": "question", close: () => (dialog.remove(), done(outcome)) },
+      h("h2", { id: "question" }, title),
+      sentences.map((one) => h("p", {}, one)),
+      problems,
+      h(
+        "div",
+        { class: "row" },
+        h("button", { type: "button", click: () => dialog.close(), autofocus: true }, "Leave it"),
+        go,
+      ),
+    );
+    go.addEventListener("click", () =>
+      run(go, problems, async () => {
+        outcome = await work();
+        dialog.close();
+      }),
+    );
+    document.body.append(dialog);
+    dialog.showModal();
+  });
+}
+
+/** Put new elements in the place of old ones; who was at a button with an id is at its successor. */
+export function renew(place, ...elements) {
+  const at = place.contains(document.activeElement) ? document.activeElement.id : "";
+  const open = new Set([...place.querySelectorAll("details[id][open]")].map((one) => one.id));
+  place.replaceChildren(...elements);
+  for (const one of place.querySelectorAll("details[id]")) one.open = open.has(one.id);
+  if (at) document.getElementById(at)?.focus();
+}

@@ -1,0 +1,35 @@
+// Work that is done again and again while somebody looks: not in a hidden tab, and never twice at once.
+
+/** Start; `work` returns the seconds until it is to be done again. `now()` does it at once. */
+export function poll(work) {
+  let timer = null;
+  let running = false;
+  let again = false;
+  let stopped = false;
+
+  async function now() {
+    clearTimeout(timer);
+    if (stopped || document.hidden) return;
+    if (running) {
+      again = true;
+      return;
+    }
+    running = true;
+    const seconds = await work();
+    running = false;
+    if (again) {
+      again = false;
+      await now();
+    } else if (!stopped) {
+      timer = setTimeout(now, seconds * 1000);
+    }
+  }
+
+  document.addEventListener("visibilitychange", now);
+  const stop = () => {
+    stopped = true;
+    clearTimeout(timer);
+    document.removeEventListener("visibilitychange", now);
+  };
+  return { now, stop };
+}

@@ -1,0 +1,169 @@
+"""The administrators' page, as an administrator sees it: a real browser, a real platform."""
+
+from typing import Any
+
+from e2e.conftest import PATIENCE, Platform
+from playwright.sync_api import Page, expect
+
+PASSWORD = "correct horse battery"  # noqa: S105 (of nobody)
+NARROW = {"width": 400, "height": 800}
+SHOWN, CLICKED = 10, 3
+
+
+def test_an_administrator_looks_recomputes_and_rolls_back(platform: Platform, page: Page) -> None:
+    recompute = ("eventlink", "recompute", "--folds", "0", "--activate", "always")
+    platform.run(*recompute)
+    platform.run(*recompute)
+    platform.run("eventlink", "create-admin", "root@example.org", text=f"{PASSWORD}\n")
+    admin = _log_in(platform, "login", "root@example.org")
+    _be_shown_something(platform)
+
+    _sign_in(page, platform, "root@example.org")
+    _see_the_figures(page, _get(platform, admin, "personalization/metrics?days=30"))
+    _see_the_state(page, _get(platform, admin, "personalization/status"))
+    _see_no_overflow(page)
+    _roll_back(page, platform, admin)
+    _recompute(page, platform, admin)
+
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    _refuse_a_student(page, platform)
+
+
+def _log_in(platform: Platform, how: str, email: str) -> dict[str, str]:
+    """Log in, or register; return the headers of their requests."""
+    who = {"email": email, "password": PASSWORD}
+    answer = platform.apis[0].post(f"/api/auth/{how}", json=who)
+    assert answer.is_success, answer.text
+    return {"Authorization": f"Bearer {answer.json()['access_token']}"}
+
+
+def _get(platform: Platform, admin: dict[str, str], path: str) -> Any:
+    return platform.apis[1].get(f"/api/admin/{path}", headers=admin).json()
+
+
+def _be_shown_something(platform: Platform) -> None:
+    """Register a student who is shown a list, clicks on some of it, and registers once."""
+    api = platform.apis[0]
+    student = _log_in(platform, "register", "ana@example.org")
+    shown = api.get(f"/api/recommendations?limit={SHOWN}", headers=student).json()
+    events = [item["event"]["id"] for item in shown["items"]]
+    assert len(events) == SHOWN
+    acts = [
+        {"type": kind, "event_id": event, "position": place, "request_id": shown["request_id"]}
+        for kind, some in (("impression", events), ("click", events[:CLICKED]))
+        for place, event in enumerate(some)
+    ]
+    sent = api.post("/api/analytics/interactions", json={"interactions": acts}, headers=student)
+    assert sent.json()["accepted"] == len(acts)
+    assert api.put(f"/api/events/{events[0]}/registration", headers=student).is_success
+
+
+def _sign_in(page: Page, platform: Platform, email: str) -> None:
+    page.goto(f"{platform.apis[0].base_url}/admin")
+    page.get_by_label("E-mail").fill(email)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+
+
+def _see_the_figures(page: Page, told: dict[str, Any]) -> None:
+    """See what the API tells: in all, by day, by source."""
+    total = told["total"]
+    assert total["impressions"] > SHOWN  # the simulated people's too
+    tiles = page.locator(".tile")
+    expect(tiles.nth(0)).to_contain_text(f"{total['impressions']:,}")
+    expect(tiles.nth(1)).to_contain_text(f"{total['users']:,}")
+    ctr = total["ctr"]
+    expect(tiles.nth(2)).to_contain_text(f"{ctr['rate']:.1%}")
+    expect(tiles.nth(2)).to_contain_text(f"between {ctr['low']:.1%} and {ctr['high']:.1%}")
+    expect(tiles.nth(2)).to_contain_text(f"{total['clicks']:,} impressions")
+    expect(tiles.nth(3)).to_contain_text(f"{total['registrations']:,} impressions")
+    rows = page.get_by_role("table", name="By source").get_by_role("row")
+    expect(rows).to_have_count(1 + len(told["by_source"]))
+    (heuristic,) = [one for one in told["by_source"] if one["source"] == "heuristic"]
+    expect(rows.filter(has_text="Heuristic")).to_contain_text(f"{heuristic['impressions']}")
+
+    today = told["by_day"][-1]
+    chart = page.get_by_role("img", name="CTR by day")
+    chart.press("End")
+    tip = page.locator("figure", has=chart).get_by_role("status")
+    expect(tip).to_contain_text(f"{today['clicks']} clicks of {today['impressions']} impressions")
+    page.get_by_label("7 days").check()
+    expect(tiles.nth(0)).not_to_contain_text(f"{total['impressions']:,}")
+    page.get_by_label("30 days").check()
+    expect(tiles.nth(0)).to_contain_text(f"{total['impressions']:,}")
+
+
+def _see_the_state(page: Page, told: dict[str, Any]) -> None:
+    state = page.get_by_role("region", name="State")
+    expect(state).to_contain_text(told["cache"]["made_by"])
+    expect(state).to_contain_text(
+        f"{told['cache']['with_list']} of {told['cache']['active_students']}"
+    )
+    workers = state.locator("[data-part=workers]")
+    expect(workers).to_contain_text("fine")
+    expect(workers.locator("dt")).to_have_count(len(told["jobs"]["workers"]))
+
+
+def _see_no_overflow(page: Page) -> None:
+    wide = page.viewport_size
+    assert wide is not None
+    for size in (NARROW, wide):
+        page.set_viewport_size(size)  # type: ignore[arg-type]
+        overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+        assert page.evaluate(overflow) == 0
+
+
+def _roll_back(page: Page, platform: Platform, admin: dict[str, str]) -> None:
+    """Take the second model back; page and API agree on what serves, before and after."""
+    before = _get(platform, admin, "personalization/status")
+    first, second = before["cache"]["previous_made_by"], before["cache"]["made_by"]
+    models = page.get_by_role("region", name="Models")
+    expect(models.get_by_role("row", name=second)).to_contain_text("active")
+    models.get_by_role("button", name="Roll back").click()
+    question = page.get_by_role("dialog")
+    expect(question).to_contain_text(f"The last rankings by {first} serve again")
+    question.get_by_role("button", name="Leave it").click()
+    assert _get(platform, admin, "models")[0]["model_version"] == second
+
+    models.get_by_role("button", name="Roll back").click()
+    question.get_by_role("button", name="Roll back").click()
+    expect(models.get_by_role("status")).to_contain_text(
+        f"{first} is active now instead of {second}"
+    )
+    expect(models.get_by_role("row", name=first)).to_contain_text("active")
+    expect(models.get_by_role("row", name=second).get_by_role("button")).to_have_text("Activate")
+    assert _get(platform, admin, "models")[0]["model_version"] == first
+    # The rankings it went back to are older: they are made anew, by the same model.
+    (job,) = _get(platform, admin, "jobs?type=recompute_recommendations_ml")
+    expect(models.get_by_role("status")).to_contain_text(f"Job {job['job_id']}")
+    _see_it_succeed(page, platform, admin, job["job_id"])
+
+
+def _recompute(page: Page, platform: Platform, admin: dict[str, str]) -> None:
+    section = page.get_by_role("region", name="Recomputes")
+    section.get_by_label("Only rank").check()
+    section.get_by_role("button", name="Recompute now").click()
+    expect(section.get_by_role("row")).to_have_count(1 + 2)
+    latest = _get(platform, admin, "jobs?type=recompute_recommendations_ml")[0]
+    assert latest["payload"]["request"]["skip_training"] is True
+    _see_it_succeed(page, platform, admin, latest["job_id"])
+
+
+def _see_it_succeed(page: Page, platform: Platform, admin: dict[str, str], job_id: int) -> None:
+    """See the end of a job without doing anything, and the generation that it published."""
+    row = page.get_by_role("region", name="Recomputes").get_by_role("row", name=f"Job {job_id}")
+    expect(row).to_contain_text("succeeded", timeout=1000 * PATIENCE)
+    assert _get(platform, admin, f"jobs/{job_id}")["status"] == "succeeded"
+    generation = _get(platform, admin, "personalization/status")["cache"]["generation"]
+    rankings = page.locator("[data-part=rankings]")
+    expect(rankings.locator("dd").first).to_have_text(str(generation))
+
+
+def _refuse_a_student(page: Page, platform: Platform) -> None:
+    _sign_in(page, platform, "ana@example.org")
+    expect(page.get_by_role("alert")).to_contain_text(
+        "ana@example.org is signed in, but is no administrator"
+    )
+    page.get_by_role("button", name="Sign in as someone else").click()
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
