@@ -1,9 +1,11 @@
 """The administrators' page, as an administrator sees it: a real browser, a real platform."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from e2e.conftest import PATIENCE, Platform
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 PASSWORD = "correct horse battery"  # noqa: S105 (of nobody)
 NARROW = {"width": 400, "height": 800}
@@ -21,6 +23,7 @@ def test_an_administrator_looks_recomputes_and_rolls_back(platform: Platform, pa
     _sign_in(page, platform, "root@example.org")
     _see_the_figures(page, _get(platform, admin, "personalization/metrics?days=30"))
     _see_the_state(page, _get(platform, admin, "personalization/status"))
+    _see_what_is_seldom(page)
     _see_no_overflow(page)
     _roll_back(page, platform, admin)
     _recompute(page, platform, admin)
@@ -103,6 +106,53 @@ def _see_the_state(page: Page, told: dict[str, Any]) -> None:
     workers = state.locator("[data-part=workers]")
     expect(workers).to_contain_text("fine")
     expect(workers.locator("dt")).to_have_count(len(told["jobs"]["workers"]))
+
+
+def _see_what_is_seldom(page: Page) -> None:
+    """See an experiment, and what is wrong, where the API tells of them."""
+
+    def experiment(told: dict[str, Any]) -> None:
+        told["by_arm"] = [told["total"] | {"arm": arm} for arm in ("control", "treatment", None)]
+        better = {"value": 0.2, "low": 0.1, "high": 0.3}
+        open_ = {"value": 0.01, "low": -0.01, "high": 0.03}
+        told["lift"] = {
+            "experiment": "autumn",
+            "ctr": {"absolute": better, "relative": better},
+            "registration_conversion": {"absolute": open_, "relative": None},
+        }
+
+    def late(told: dict[str, Any]) -> None:
+        told["refreshes"]["lag_seconds"] = 600
+
+    expect(page.locator(".attention")).to_be_hidden()
+    with _edited(page, "**/metrics?*", experiment), _edited(page, "**/status", late):
+        page.reload()
+        arms = page.get_by_role("table", name="Experiment “autumn”").get_by_role("row")
+        expect(arms).to_have_count(1 + 2)
+        verdicts = page.locator(".tile").filter(has_text="what rankings change")
+        expect(verdicts.nth(0)).to_contain_text("+20%")
+        expect(verdicts.nth(0)).to_contain_text("Surely better.")
+        expect(verdicts.nth(1)).to_contain_text("No sure difference yet.")
+        expect(page.locator(".attention")).to_contain_text("Refreshes are 10 minutes late")
+        expect(page.locator("[data-part=refreshes]")).to_contain_text("wrong")
+    page.reload()
+    expect(page.locator("[data-part=refreshes]")).to_contain_text("fine")
+    expect(page.get_by_role("table", name="By source")).to_be_visible()
+    expect(page.get_by_role("table", name="Experiment")).to_have_count(0)
+
+
+@contextmanager
+def _edited(page: Page, path: str, edit: Callable[[dict[str, Any]], None]) -> Iterator[None]:
+    """Let the page see another answer than the server's."""
+
+    def answer(route: Route) -> None:
+        told = route.fetch().json()
+        edit(told)
+        route.fulfill(json=told)
+
+    page.route(path, answer)
+    yield
+    page.unroute(path)
 
 
 def _see_no_overflow(page: Page) -> None:

@@ -2,7 +2,7 @@
 
 import { badge, choice, panel, renew, say, table } from "./admin-parts.js";
 import { h, run } from "./dom.js";
-import { percent, since, span, when } from "./format.js";
+import { roundPercent, since, span, when } from "./format.js";
 
 const JOBS = "api/admin/jobs?type=recompute_recommendations_ml&limit=8";
 const TONES = { queued: "", running: "busy", succeeded: "good", failed: "bad", cancelled: "warn" };
@@ -20,7 +20,7 @@ export function recomputes(ask, { asked, ended }) {
     ],
     "train",
   );
-  const button = h("button", { class: "main", type: "button", id: "recompute", click: recompute }, "Recompute now");
+  const button = h("button", { class: "main", type: "button", click: recompute }, "Recompute now");
   part.tools.append(how.element, button);
   let shown = "";
   let before = new Set();
@@ -33,11 +33,13 @@ export function recomputes(ask, { asked, ended }) {
     const written = JSON.stringify(jobs);
     if (written !== shown) renew(part.body, jobs.length ? listed(jobs, act) : none());
     shown = written;
-    const now = new Set(jobs.filter((job) => UNDER_WAY.includes(job.status)).map((job) => job.job_id));
+    const under = jobs.filter((job) => UNDER_WAY.includes(job.status));
+    const now = new Set(under.map((job) => job.job_id));
     const over = jobs.find((job) => before.has(job.job_id) && !now.has(job.job_id));
     before = now;
     if (over) {
-      say(part.told, `Job ${over.job_id} ${over.status === "cancelled" ? "was cancelled" : over.status}.`);
+      const end = over.status === "cancelled" ? "was cancelled" : over.status;
+      say(part.told, `Job ${over.job_id} ${end}.`);
       ended();
     }
     return now.size > 0;
@@ -88,13 +90,17 @@ function listed(jobs, act) {
 function progress({ job_id: id, status, phase, done, error, attempts, starts_at: starts }) {
   const running = status === "running";
   const known = running && typeof done === "number";
+  const label = `Progress of job ${id}`;
+  const share = known ? `, ${roundPercent(Math.round(100 * done) / 100)}` : "";
   return [
-    running ? h("progress", { value: known ? done : null, max: 1, "aria-label": `Progress of job ${id}` }) : null,
-    running ? h("span", {}, phase ?? "starting", known ? `, ${percent(Math.round(done * 100) / 100)}` : "") : null,
+    running ? h("progress", { value: known ? done : null, max: 1, "aria-label": label }) : null,
+    running ? h("span", {}, phase ?? "starting", share) : null,
     status === "succeeded" ? h("span", { class: "faint" }, "done") : null,
     status === "queued" ? h("span", { class: "faint" }, "waits for a worker") : null,
     status === "queued" && attempts ? h("small", {}, "tries again ", when(starts)) : null,
-    ["failed", "cancelled"].includes(status) && phase ? h("span", { class: "faint" }, `ended while: ${phase}`) : null,
+    ["failed", "cancelled"].includes(status) && phase
+      ? h("span", { class: "faint" }, `ended while: ${phase}`)
+      : null,
     error && status !== "succeeded" ? h("small", { class: "error" }, error) : null,
   ];
 }
@@ -113,7 +119,14 @@ function button({ job_id: id, status, cancelling }, act) {
   const one = (what, label) =>
     h(
       "button",
-      { type: "button", id: `${what}-${id}`, "data-job": id, "data-act": what, "aria-label": `${label} job ${id}`, click: act },
+      {
+        type: "button",
+        id: `${what}-${id}`,
+        "data-job": id,
+        "data-act": what,
+        "aria-label": `${label} job ${id}`,
+        click: act,
+      },
       label,
     );
   if (UNDER_WAY.includes(status) && !cancelling) return one("cancel", "Cancel");

@@ -31,7 +31,8 @@ export function models(ask, changed) {
       say(part.problems, plan);
       return;
     }
-    await make(`Roll back to ${plan.version}?`, plan.sentences, "Roll back", "api/admin/models/rollback");
+    const question = `Roll back to ${plan.version}?`;
+    await make(question, plan.sentences, "Roll back", "api/admin/models/rollback");
   }
 
   async function activate({ currentTarget: button }) {
@@ -62,8 +63,8 @@ function backTo({ model, cache, last_recompute: last }) {
     return {
       version: cache.made_by,
       sentences: [
-        `${model.model_version} was activated but has not ranked everybody yet; ${cache.made_by} becomes` +
-          " active again, whose rankings still serve.",
+        `${model.model_version} was activated but has not ranked everybody yet. ${cache.made_by},` +
+          " whose rankings still serve, becomes active again.",
         ...training(last),
       ],
     };
@@ -74,11 +75,11 @@ function backTo({ model, cache, last_recompute: last }) {
   return {
     version: cache.previous_made_by,
     sentences: [
-      `The last rankings by ${cache.previous_made_by} serve again at once, and that model becomes active` +
-        ` instead of ${model?.model_version}.`,
+      `The last rankings by ${cache.previous_made_by} serve again at once, and that model becomes` +
+        ` active instead of ${model?.model_version}.`,
       ...deletes(cache),
-      "They are older, so a recompute without training is queued. Rankings beyond their greatest age are" +
-        " not served meanwhile: the heuristic answers. Rolling back once more takes this back.",
+      "They are older, so a recompute without training is queued. Rankings beyond their greatest" +
+        " age are not served meanwhile: the heuristic answers. Rolling back again undoes this.",
       ...training(last),
     ],
   };
@@ -87,14 +88,14 @@ function backTo({ model, cache, last_recompute: last }) {
 function whatActivatingDoes(version, { cache, last_recompute: last }) {
   const again = version === cache.previous_made_by && version !== cache.made_by;
   const stay =
-    `Refreshes use ${version} at once. The rankings of everybody stay those of ${cache.made_by} until the` +
-    " recompute that is queued has published.";
+    `Refreshes use ${version} at once. The rankings of everybody stay those of ${cache.made_by}` +
+    " until the recompute that is queued has published.";
   return [
     version === cache.made_by
       ? `${version} becomes active. The rankings that serve now are by it already.`
       : again
-        ? `${version} becomes active, and its last rankings serve again at once if they are not too old.` +
-          " A recompute without training is queued."
+        ? `${version} becomes active, and its last rankings serve again at once if they are not` +
+          " too old. A recompute without training is queued."
         : stay,
     ...deletes(cache),
     ...training(last),
@@ -103,21 +104,25 @@ function whatActivatingDoes(version, { cache, last_recompute: last }) {
 
 function deletes({ refreshed_lists: refreshed }) {
   if (!refreshed) return [];
-  return [`Of ${counted(refreshed, "refreshed ranking", "refreshed rankings")} those by other models are deleted.`];
+  const rankings = counted(refreshed, "refreshed ranking", "refreshed rankings");
+  return [`Of ${rankings} those by other models are deleted.`];
 }
 
 function training(job) {
   const under = job && ["queued", "running"].includes(job.status);
   if (!under || job.payload.request?.skip_training) return [];
   return [
-    `Job ${job.job_id} trains: its model will compete with this one. Cancel it first if the choice must stand.`,
+    `Job ${job.job_id} trains: its model will compete with this one. Cancel it first if the` +
+      " choice must stand.",
   ];
 }
 
 /** The server's answer in sentences. */
 function outcome(done) {
-  const { model_version: version, instead_of: before, rankings_made_by: by, recompute_job_id: job } = done;
-  const deleted = done.refreshed_rankings_deleted;
+  const { model_version: version, instead_of: before, rankings_made_by: by } = done;
+  const { recompute_job_id: job, refreshed_rankings_deleted: deleted } = done;
+  const byHand = " Nothing is queued: run eventlink recompute --skip-training.";
+  const gone = counted(deleted, "refreshed ranking was", "refreshed rankings were");
   const rankings =
     by === version
       ? `Its rankings serve (generation ${done.generation}).`
@@ -128,9 +133,8 @@ function outcome(done) {
     h("strong", {}, `${version} is active now`),
     before && before !== version ? ` instead of ${before}. ` : ". ",
     rankings,
-    job ? ` Job ${job} recomputes; see below.` : "",
-    !job && done.recompute_wanted ? " The queue is off: run eventlink recompute --skip-training." : "",
-    deleted ? ` ${counted(deleted, "refreshed ranking was", "refreshed rankings were")} deleted.` : "",
+    job ? ` Job ${job} recomputes; see below.` : done.recompute_wanted ? byHand : "",
+    deleted ? ` ${gone} deleted.` : "",
   ];
 }
 
@@ -142,7 +146,7 @@ function listed(found, activate) {
       [
         h("code", {}, one.model_version),
         h("small", {}, `${one.kind ?? "unknown"} model`),
-        byHand(one.activations.at(-1)),
+        handled(one.activations.at(-1)),
       ],
       when(one.trained_at ?? one.created_at),
       quality(one.metrics, "ndcg_10"),
@@ -150,13 +154,20 @@ function listed(found, activate) {
       gate(one.gate),
       one.is_active
         ? badge("active", "good")
-        : h("button", { type: "button", id: `activate-${one.model_version}`, value: one.model_version, click: activate }, "Activate"),
+        : activation(one.model_version, activate),
     ]),
     "models",
   );
 }
 
-const byHand = (last) => last && h("small", {}, "activated by hand ", since(last.at));
+const activation = (version, activate) =>
+  h(
+    "button",
+    { type: "button", value: version, "aria-label": `Activate ${version}`, click: activate },
+    "Activate",
+  );
+
+const handled = (last) => last && h("small", {}, "activated by hand ", since(last.at));
 
 /** A model's figure, what popularity had on the same days beneath it. */
 function quality(metrics, name) {
@@ -181,6 +192,6 @@ function none() {
     "div",
     { class: "card empty" },
     h("h3", {}, "No model yet"),
-    h("p", {}, "The heuristic answers everybody. Recompute with training, below, and there is one."),
+    h("p", {}, "The heuristic answers everybody. Train and rank, below, and there is one."),
   );
 }

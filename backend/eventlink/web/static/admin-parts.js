@@ -2,7 +2,7 @@
 
 import { h, run } from "./dom.js";
 
-/** A section: its heading, room for tools beside it, for problems, for what was done, and for its body. */
+/** A section: heading, tools beside it, then problems, what was done, and the body. */
 export function panel(id, title) {
   const tools = h("div", { class: "tools" });
   const problems = h("div", { role: "alert" });
@@ -25,27 +25,46 @@ export function say(place, sentence) {
   if (place.textContent !== sentence) place.textContent = sentence;
 }
 
-/** A table that turns into cards where it is narrow; `#` before a heading makes a column of numbers. */
+/** A table, of cards where it is narrow; `#` before a heading makes a column of numbers. */
 export function table(caption, headings, rows, extra = "") {
-  const columns = headings.map((one) => ({ name: one.replace("#", ""), number: one.startsWith("#") }));
+  // The roles are told, because cards are tables no longer to a browser.
+  const columns = headings.map((one) => ({
+    name: one.replace("#", ""),
+    number: one.startsWith("#"),
+  }));
+  // What scrolls must be reached by keyboard.
+  const scrolls = extra === "scrolls" ? { tabindex: 0, role: "region", "aria-label": caption } : {};
   const kind = ({ number }) => (number ? "number" : null);
   return h(
     "div",
-    { class: `sheet card ${extra}`, tabindex: extra.includes("scrolls") ? 0 : null },
+    { class: `sheet card ${extra}`, ...scrolls },
     h(
       "table",
-      {},
-      h("caption", {}, caption),
-      h("thead", {}, h("tr", {}, columns.map((one) => h("th", { scope: "col", class: kind(one) }, one.name)))),
+      { role: "table", "aria-label": caption },
+      h(
+        "thead",
+        { role: "rowgroup" },
+        h(
+          "tr",
+          { role: "row" },
+          columns.map((one) =>
+            h("th", { role: "columnheader", scope: "col", class: kind(one) }, one.name),
+          ),
+        ),
+      ),
       h(
         "tbody",
-        {},
+        { role: "rowgroup" },
         rows.map((cells) =>
           h(
             "tr",
-            {},
+            { role: "row" },
             cells.map((cell, index) =>
-              h("td", { class: kind(columns[index]), "data-label": columns[index].name }, cell),
+              h(
+                "td",
+                { role: "cell", class: kind(columns[index]), "data-label": columns[index].name },
+                cell,
+              ),
             ),
           ),
         ),
@@ -70,6 +89,16 @@ export function choice(legend, name, options, first, change = () => {}) {
     value: () => inputs.find(({ input }) => input.checked).input.value,
   };
 }
+
+/** A big number, with what it is and what is to be said of it. */
+export const tile = (name, value, ...notes) =>
+  h(
+    "div",
+    { class: "card tile" },
+    h("h3", {}, name),
+    h("p", { class: "big" }, value),
+    notes.map((note) => h("p", { class: "faint" }, note)),
+  );
 
 /** A word with a colour: `good`, `bad`, `warn`, `busy` or nothing. The word tells it all. */
 export const badge = (word, tone = "") => h("span", { class: `badge ${tone}` }, word);
@@ -104,7 +133,7 @@ export function confirmed(title, sentences, label, work) {
   });
 }
 
-/** Put new elements in the place of old ones; who was at a button with an id is at its successor. */
+/** Put new elements in the place of old ones; focus and what is unfolded stay, by their ids. */
 export function renew(place, ...elements) {
   const at = place.contains(document.activeElement) ? document.activeElement.id : "";
   const open = new Set([...place.querySelectorAll("details[id][open]")].map((one) => one.id));

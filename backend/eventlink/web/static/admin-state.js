@@ -4,12 +4,12 @@ import { badge, panel, renew, say, table } from "./admin-parts.js";
 import { h } from "./dom.js";
 import { count, counted, figure, NONE, percent, since, span } from "./format.js";
 
+// Seconds, and a share of students; docs/operations.md, "What to watch", has the same.
 const LATE_RANKINGS = 30 * 3600;
 const LATE_REFRESHES = 10;
 const LATE_TRAINING = 3600;
 const SILENT = 60;
 const LEAST_FRESH = 0.8;
-// These limits are those of docs/operations.md, "What to watch".
 
 /** The section; `found` is called with what is wrong, each time the state was asked for. */
 export function state(ask, found) {
@@ -31,58 +31,79 @@ export function state(ask, found) {
 
 /** What is wrong: of which part, how bad, and a sentence. */
 export function findings({ cache, refreshes, jobs, settings, last_recompute: last }) {
-  const found = [];
-  const add = (holds, part, tone, sentence) => holds && found.push({ part, tone, sentence });
-  const heard = Math.min(...jobs.workers.map((one) => one.seconds_ago));
-  const most = settings.recommendations_cache_max_age_seconds;
-  const training = jobs.queues.find((one) => one.queue === "training");
-
-  if (cache.generation === null) {
-    add(true, "rankings", "bad", "Nobody is ranked yet: the heuristic answers everybody. Recompute.");
-  } else if (!cache.fresh) {
-    add(true, "rankings", "bad", `The rankings are stale, older than ${span(most)}: the heuristic answers. Recompute.`);
-  } else {
-    add(cache.age_seconds > LATE_RANKINGS, "rankings", "warn", "The rankings are older than 30 hours: did the night's recompute fail?");
-    add(
-      cache.fresh_share !== null && cache.fresh_share < LEAST_FRESH,
-      "rankings",
-      "warn",
-      `Only ${percent(cache.fresh_share)} of the students have a fresh list; the heuristic answers the others.`,
-    );
-  }
-  add(!settings.recommendations_use_ml_cache, "rankings", "warn", "RECOMMENDATIONS_USE_ML_CACHE is off: the heuristic answers everybody.");
-  add(refreshes.lag_seconds > LATE_REFRESHES, "refreshes", "bad", `Refreshes are ${span(refreshes.lag_seconds)} late: too few workers, or none.`);
-  add(!jobs.workers.length, "workers", "bad", "No worker is known: nothing is refreshed, and no job runs. Start eventlink worker.");
-  add(
-    jobs.workers.length && heard > SILENT,
-    "workers",
-    "bad",
-    `No worker was heard for ${span(heard)}: nothing is refreshed, and no job runs.`,
-  );
-  add(
-    training?.oldest_waiting_seconds > LATE_TRAINING,
-    "queue",
-    "warn",
-    `A recompute has waited for ${span(training?.oldest_waiting_seconds ?? 0)}.`,
-  );
-  add(!settings.task_queue_enabled, "queue", "warn", "TASK_QUEUE_ENABLED is off: this page can queue nothing.");
-  add(last?.status === "failed", "queue", "warn", `The last recompute, job ${last?.job_id}, failed.`);
-  return found;
+  const waits = jobs.queues.find((one) => one.queue === "training")?.oldest_waiting_seconds ?? 0;
+  const off = (name) => `${name} is off:`;
+  return [
+    ...rankingsAreWrong(cache, span(settings.recommendations_cache_max_age_seconds)),
+    !settings.recommendations_use_ml_cache && {
+      part: "rankings",
+      tone: "warn",
+      sentence: `${off("RECOMMENDATIONS_USE_ML_CACHE")} the heuristic answers everybody.`,
+    },
+    refreshes.lag_seconds > LATE_REFRESHES && {
+      part: "refreshes",
+      tone: "bad",
+      sentence: `Refreshes are ${span(refreshes.lag_seconds)} late: too few workers, or none.`,
+    },
+    ...workersAreWrong(jobs.workers),
+    waits > LATE_TRAINING && {
+      part: "queue",
+      tone: "warn",
+      sentence: `A recompute has waited for ${span(waits)}.`,
+    },
+    !settings.task_queue_enabled && {
+      part: "queue",
+      tone: "warn",
+      sentence: `${off("TASK_QUEUE_ENABLED")} nothing can be queued here.`,
+    },
+    last?.status === "failed" && {
+      part: "queue",
+      tone: "warn",
+      sentence: `The last recompute, job ${last.job_id}, failed.`,
+    },
+  ].filter(Boolean);
 }
 
-function cards(status, wrong) {
-  const { cache, refreshes, jobs, seats, settings } = status;
-  const card = (part, title, ...body) => {
+function rankingsAreWrong({ generation, fresh, age_seconds: age, fresh_share: share }, most) {
+  const wrong = (tone, sentence) => [{ part: "rankings", tone, sentence }];
+  if (generation === null) {
+    return wrong("bad", "Nobody is ranked yet: the heuristic answers everybody. Recompute.");
+  }
+  if (!fresh) {
+    return wrong("bad", `The rankings are stale, older than ${most}: the heuristic answers.`);
+  }
+  if (age > LATE_RANKINGS) {
+    return wrong("warn", "The rankings are older than 30 hours: did the night's recompute fail?");
+  }
+  if (share !== null && share < LEAST_FRESH) {
+    return wrong("warn", `Only ${percent(share)} of the students have a fresh list.`);
+  }
+  return [];
+}
+
+function workersAreWrong(workers) {
+  const wrong = (sentence) => [{ part: "workers", tone: "bad", sentence }];
+  const heard = Math.min(...workers.map((one) => one.seconds_ago));
+  const idle = "nothing is refreshed, and no job runs";
+  if (!workers.length) return wrong(`No worker is known: ${idle}. Start eventlink worker.`);
+  return heard > SILENT ? wrong(`No worker was heard for ${span(heard)}: ${idle}.`) : [];
+}
+
+/** The worst tone of some findings, and the word for it. */
+export function worst(findings) {
+  if (!findings.length) return { tone: "good", word: "fine" };
+  if (findings.some((one) => one.tone === "bad")) return { tone: "bad", word: "wrong" };
+  return { tone: "warn", word: "look here" };
+}
+
+function cards({ cache, refreshes, jobs, seats, settings }, wrong) {
+  const card = (part, title, body) => {
     const here = wrong.filter((one) => one.part === part);
+    const { tone, word } = worst(here);
     return h(
       "div",
       { class: "card state", "data-part": part },
-      h(
-        "div",
-        { class: "head" },
-        h("h3", {}, title),
-        here.length ? badge(here.some((one) => one.tone === "bad") ? "wrong" : "look here", here.some((one) => one.tone === "bad") ? "bad" : "warn") : badge("fine", "good"),
-      ),
+      h("div", { class: "head" }, h("h3", {}, title), badge(word, tone)),
       here.map((one) => h("p", { class: `finding ${one.tone}` }, one.sentence)),
       body,
     );
@@ -92,23 +113,24 @@ function cards(status, wrong) {
       "div",
       { class: "states" },
       card("rankings", "Rankings", rankings(cache)),
-      card(
-        "refreshes",
-        "Refreshes",
-        facts([
-          ["Waiting", counted(refreshes.waiting, "user", "users")],
-          ["Due now", count(refreshes.due)],
-          ["Lag", span(refreshes.lag_seconds)],
-          ["Since the recompute", counted(cache.refreshed_lists, "user refreshed", "users refreshed")],
-          ["After a click", settings.recommendations_realtime_refresh_enabled ? "refreshed" : "switched off"],
-        ]),
-      ),
-      card("workers", "Workers", workers(jobs.workers), h("p", { class: "note" }, "Each has two heartbeats: one for recomputes, one for refreshes.")),
+      card("refreshes", "Refreshes", refreshing(refreshes, cache, settings)),
+      card("workers", "Workers", workers(jobs.workers)),
       card("queue", "Queue", queues(jobs.queues)),
     ),
     scarce(seats),
     inForce(settings),
   ];
+}
+
+function refreshing({ waiting, due, lag_seconds: lag }, { refreshed_lists: done }, settings) {
+  const enabled = settings.recommendations_realtime_refresh_enabled;
+  return facts([
+    ["Waiting", counted(waiting, "user", "users")],
+    ["Due now", count(due)],
+    ["Lag", span(lag)],
+    ["Since the recompute", counted(done, "user refreshed", "users refreshed")],
+    ["After a click", enabled ? "refreshed" : "switched off"],
+  ]);
 }
 
 function rankings(cache) {
@@ -125,18 +147,25 @@ function rankings(cache) {
 
 const share = (some, all, part) => `${count(some)} of ${count(all)} (${percent(part)})`;
 
-const facts = (pairs) => h("dl", {}, pairs.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
+const facts = (pairs) =>
+  h(
+    "dl",
+    {},
+    pairs.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))),
+  );
 
 function workers(heartbeats) {
-  return facts(
-    heartbeats.map(({ worker_id: id, seconds_ago: seconds, job_id: job }) => [
-      `Heartbeat ${id}`,
-      [
-        seconds > SILENT ? badge(`silent for ${span(seconds)}`, "bad") : `heard ${span(seconds)} ago`,
-        job === null ? null : h("small", {}, `runs job ${job}`),
-      ],
-    ]),
-  );
+  const heard = (seconds) =>
+    seconds > SILENT ? badge(`silent for ${span(seconds)}`, "bad") : `heard ${span(seconds)} ago`;
+  return [
+    facts(
+      heartbeats.map(({ worker_id: id, seconds_ago: seconds, job_id: job }) => [
+        `Heartbeat ${id}`,
+        [heard(seconds), job === null ? null : h("small", {}, `runs job ${job}`)],
+      ]),
+    ),
+    h("p", { class: "note" }, "A worker has two: one for recomputes, one for refreshes."),
+  ];
 }
 
 function queues(depths) {
@@ -153,16 +182,17 @@ function queues(depths) {
 
 function scarce(seats) {
   const none = "The last recompute did not look for scarce seats (RECOMMENDATIONS_SEAT_STRENGTH).";
+  const held = seats ? ` ${counted(seats.held_back, "event", "events")} held back` : "";
   return h(
     "details",
     { id: "seats" },
-    h("summary", {}, "Scarce seats", seats ? h("span", { class: "faint" }, ` ${counted(seats.held_back, "event", "events")} held back`) : null),
+    h("summary", {}, "Scarce seats", h("span", { class: "faint" }, held)),
     seats
       ? h(
           "p",
           { class: "note" },
-          `${counted(seats.limited, "event has", "events have")} limited seats. Those that would get more` +
-            " registrations than they have seats left are shown to fewer people.",
+          `${counted(seats.limited, "event has", "events have")} limited seats. Those that would` +
+            " get more registrations than they have seats left are shown to fewer people.",
         )
       : h("p", { class: "note" }, none),
     seats?.events?.length
@@ -181,11 +211,15 @@ function scarce(seats) {
 }
 
 function inForce(settings) {
-  const told = (value) => (value === null ? "not set" : typeof value === "boolean" ? (value ? "on" : "off") : String(value));
+  const words = new Map([[null, "not set"], [true, "on"], [false, "off"]]);
+  const told = Object.entries(settings).map(([name, value]) => [
+    h("code", {}, name.toUpperCase()),
+    words.get(value) ?? String(value),
+  ]);
   return h(
     "details",
     { id: "settings" },
     h("summary", {}, "Settings in force"),
-    h("div", { class: "card settings" }, facts(Object.entries(settings).map(([name, value]) => [h("code", {}, name.toUpperCase()), told(value)]))),
+    h("div", { class: "card settings" }, facts(told)),
   );
 }

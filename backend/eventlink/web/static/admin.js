@@ -1,10 +1,10 @@
-// The administrators' page: signs somebody in, puts the sections together, and keeps them up to date.
+// The administrators' page: signs somebody in, shows the sections, and keeps them up to date.
 
 import { figures } from "./admin-figures.js";
 import { recomputes } from "./admin-jobs.js";
 import { models } from "./admin-models.js";
 import { badge } from "./admin-parts.js";
-import { state } from "./admin-state.js";
+import { state, worst } from "./admin-state.js";
 import { byId, h } from "./dom.js";
 import { poll } from "./poll.js";
 import { ask, readAddress, signOut, token } from "./session.js";
@@ -12,6 +12,8 @@ import { signInForm } from "./signin.js";
 
 const SOON = 2;
 const LATER = 30;
+const FIGURES = 600;
+// Seconds between two looks: at jobs under way, at all that is at rest, at figures of whole days.
 const main = byId("main");
 const bar = document.querySelector("header.bar");
 
@@ -26,6 +28,7 @@ async function start() {
     else if (me.role !== "admin") note = await refused(me);
     else note = await show(me);
     bar.querySelectorAll("nav, .end").forEach((one) => one.remove());
+    document.querySelectorAll("dialog").forEach((one) => one.close());
     main.replaceChildren();
   }
 }
@@ -39,7 +42,13 @@ const stopped = (title, sentence, label, work = () => {}) =>
     };
     const button = h("button", { class: "main", type: "button", click: go }, label);
     main.replaceChildren(
-      h("div", { class: "card refused" }, h("h2", {}, title), h("p", { role: "alert" }, sentence), button),
+      h(
+        "div",
+        { class: "card refused" },
+        h("h2", {}, title),
+        h("p", { role: "alert" }, sentence),
+        button,
+      ),
     );
     button.focus();
   });
@@ -81,7 +90,12 @@ function show(me) {
     });
     const stored = models(asking, () => Promise.all([watch.now(), now.load()]));
     let told = 0;
+    let counted = 0;
     const watch = poll(async () => {
+      if (Date.now() - counted >= FIGURES * 1000) {
+        counted = Date.now();
+        metrics.load();
+      }
       const busy = await jobs.load();
       if (Date.now() - told >= (LATER - 1) * 1000) {
         told = Date.now();
@@ -91,7 +105,6 @@ function show(me) {
     });
     bar.append(navigation(), account(me, leave));
     main.replaceChildren(attention, ...[metrics, stored, jobs, now].map((part) => part.element));
-    metrics.load();
     stored.load();
     watch.now();
   });
@@ -125,13 +138,13 @@ function account(me, leave) {
 /** What is wrong, above all else, with the way to where it is told. */
 function warn(place, wrong) {
   place.hidden = !wrong.length;
-  const worst = wrong.some((one) => one.tone === "bad") ? "bad" : "warn";
-  place.className = `attention ${worst}`;
+  const { tone, word } = worst(wrong);
+  place.className = `attention ${tone}`;
   const sentences = wrong.map((one) => one.sentence).join("\n");
   if (place.dataset.told === sentences) return;
   place.dataset.told = sentences;
   place.replaceChildren(
-    badge(worst === "bad" ? "wrong" : "look here", worst),
+    badge(word, tone),
     h("ul", {}, wrong.map((one) => h("li", {}, one.sentence))),
     h("a", { href: "#state" }, "State"),
   );

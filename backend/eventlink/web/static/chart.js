@@ -22,8 +22,11 @@ export function s(name, attributes = {}, ...children) {
   return element;
 }
 
-/** Where an axis from 0 ends, and its step. Intervals may reach beyond it: those of a few users are so
- * wide that they would squeeze all else. */
+/**
+ * Where an axis from 0 ends, and its step.
+ *
+ * Intervals may reach beyond it: those of a few users are so wide that they would squeeze all else.
+ */
 export function axis(rates, most) {
   const known = rates.filter((one) => one.rate !== null);
   const highest = Math.max(...known.map((one) => one.rate), 0);
@@ -38,8 +41,7 @@ export function axis(rates, most) {
 /**
  * A chart of one rate by day, with arrow keys and pointer to look at single days.
  *
- * `of` gives a day's rate; `led` its count and what it is of; `gains(day)` marks days that are not
- * complete yet.
+ * `of` gives a day's rate; `led` tells what that is in clicks; `gains`, whether it can still rise.
  */
 export function dailyChart(days, { title, tone, of, led, gains }) {
   const last = days.length - 1;
@@ -65,7 +67,8 @@ export function dailyChart(days, { title, tone, of, led, gains }) {
     const one = days[index];
     mark?.setAttribute("x1", x(index));
     mark?.setAttribute("x2", x(index));
-    tip.replaceChildren(h("strong", {}, weekday(one.day)), ...told(one, of(one), led(one), gains(one)));
+    const lines = told(one, of(one), led(one), gains(one));
+    tip.replaceChildren(h("strong", {}, weekday(one.day)), ...lines);
     // Beside the day, not upon it.
     const right = x(index) + BESIDE;
     const fits = right + tip.offsetWidth <= svg.clientWidth;
@@ -77,7 +80,8 @@ export function dailyChart(days, { title, tone, of, led, gains }) {
     if (!width) return;
     const wide = (width - EDGE.left - EDGE.right) / days.length;
     x = (index) => EDGE.left + (index + 0.5) * wide;
-    mark = s("line", { class: "mark", y1: EDGE.top, y2: HEIGHT - EDGE.bottom, visibility: "hidden" });
+    const bottom = HEIGHT - EDGE.bottom;
+    mark = s("line", { class: "mark", y1: EDGE.top, y2: bottom, visibility: "hidden" });
     svg.setAttribute("viewBox", `0 0 ${width} ${HEIGHT}`);
     svg.replaceChildren(...picture(days, { of, gains, x, wide, width }), mark);
     if (chosen !== null) choose(chosen);
@@ -102,16 +106,17 @@ export function dailyChart(days, { title, tone, of, led, gains }) {
     choose(next);
   });
   new ResizeObserver(draw).observe(svg);
-  return h("figure", { class: "card chart" }, h("figcaption", {}, h("h3", {}, title)), h("div", {}, svg, tip));
+  const caption = h("figcaption", {}, h("h3", {}, title));
+  return h("figure", { class: "card chart" }, caption, h("div", {}, svg, tip));
 }
 
-function told(one, rate, { number, what }, gaining) {
+function told(one, rate, led, gaining) {
   if (rate.rate === null) return [h("span", {}, "no impressions")];
   const interval = rate.low === null ? "one user: no interval" : between(rate.low, rate.high);
   return [
     h("b", {}, percent(rate.rate)),
     h("span", {}, interval),
-    h("span", {}, `${what(number)} of ${counted(one.impressions, "impression", "impressions")}`),
+    h("span", {}, `${led} of ${counted(one.impressions, "impression", "impressions")}`),
     h("span", {}, counted(one.users, "user", "users")),
     gaining ? h("em", {}, "can still gain") : null,
   ].filter(Boolean);
@@ -121,12 +126,14 @@ function told(one, rate, { number, what }, gaining) {
 function picture(days, { of, gains, x, wide, width }) {
   const { top, step } = axis(days.map(of), 2);
   const floor = HEIGHT - EDGE.bottom;
+  const right = width - EDGE.right;
   const y = (share) => floor - (Math.min(share, top) / top) * (floor - EDGE.top);
   const levels = Array.from({ length: Math.round(top / step) + 1 }, (_, level) => level * step);
   const every = Math.max(1, Math.ceil(DATE_WIDTH / wide));
   const first = days.findIndex(gains);
   const dated = (index) => (days.length - 1 - index) % every === 0;
   const dates = days.map((one, index) => ({ one, index })).filter(({ index }) => dated(index));
+  const course = (run) => line(run.map(({ one, index }) => [x(index), y(of(one).rate)]));
   return [
     first < 0
       ? null
@@ -139,19 +146,17 @@ function picture(days, { of, gains, x, wide, width }) {
         }),
     first < 0
       ? null
-      : s("text", { class: "label", x: width - EDGE.right, y: 14, "text-anchor": "end" }, "can still gain"),
+      : s("text", { x: right, y: 14, "text-anchor": "end" }, "can still gain"),
     ...levels.flatMap((level) => [
-      s("line", { class: "grid", x1: EDGE.left, x2: width - EDGE.right, y1: y(level), y2: y(level) }),
-      s("text", { x: EDGE.left - 8, y: y(level) + 4, "text-anchor": "end" }, roundPercent(level, step)),
+      s("line", { class: "grid", x1: EDGE.left, x2: right, y1: y(level), y2: y(level) }),
+      s("text", { x: EDGE.left - 8, y: y(level) + 4, "text-anchor": "end" }, roundPercent(level)),
     ]),
     ...dates.map(({ one, index }) =>
       s("text", { x: x(index), y: HEIGHT - 8, "text-anchor": "middle" }, day(one.day)),
     ),
     ...runs(days, of).flatMap((run) => [
       s("path", { class: "band", d: band(run, of, x, y, wide) }),
-      run.length > 1
-        ? s("path", { class: "line", d: `M${run.map(({ one, index }) => `${x(index)},${y(of(one).rate)}`).join("L")}` })
-        : null,
+      run.length > 1 ? s("path", { class: "line", d: course(run) }) : null,
       ...(run.length === 1 || days.length <= MOST_DOTS
         ? run.map(({ one, index }) =>
             s("circle", {
@@ -177,6 +182,8 @@ function runs(days, of) {
   return found;
 }
 
+const line = (points) => `M${points.map(([x, y]) => `${x},${y}`).join("L")}`;
+
 /** The outline of a run's intervals; a single day is a bar. */
 function band(run, of, x, y, wide) {
   const ends = run.map(({ one, index }) => {
@@ -188,12 +195,12 @@ function band(run, of, x, y, wide) {
     const half = Math.min(wide / 2, 4);
     return `M${at - half},${low}V${high}H${at + half}V${low}Z`;
   }
-  const there = ends.map(({ at, high }) => `${at},${high}`);
-  const back = ends.reverse().map(({ at, low }) => `${at},${low}`);
-  return `M${[...there, ...back].join("L")}Z`;
+  const there = ends.map(({ at, high }) => [at, high]);
+  const back = ends.reverse().map(({ at, low }) => [at, low]);
+  return `${line([...there, ...back])}Z`;
 }
 
-/** A row's interval, on a scale from `from` to `to` that all rows share; `middle` is marked on each. */
+/** A row's interval, on a scale that all rows share; `middle` is marked on each. */
 export function intervalPlot({ rate, low, high }, { from = 0, to, middle, tone }) {
   const at = (value) => `${Math.max(0, Math.min(1, (value - from) / (to - from))) * 100}%`;
   const inside = (value) => value >= from && value <= to;
@@ -205,7 +212,11 @@ export function intervalPlot({ rate, low, high }, { from = 0, to, middle, tone }
       ? null
       : s("line", { class: "middle", x1: at(middle), x2: at(middle), y1: 1, y2: 17 }),
     low === null ? null : s("line", { class: "reach", x1: at(low), x2: at(high), y1: 9, y2: 9 }),
-    high > to ? s("text", { class: "beyond", x: "100%", y: 14, "text-anchor": "end" }, "›") : null,
-    rate === null || !inside(rate) ? null : s("circle", { class: "dot", cx: at(rate), cy: 9, r: 4 }),
+    high > to
+      ? s("text", { class: "beyond", x: "100%", y: 14, "text-anchor": "end" }, "›")
+      : null,
+    rate === null || !inside(rate)
+      ? null
+      : s("circle", { class: "dot", cx: at(rate), cy: 9, r: 4 }),
   );
 }

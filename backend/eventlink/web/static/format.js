@@ -1,11 +1,14 @@
-// How numbers, shares, times and spans of time are written: as the viewer's language and zone have it,
-// but for words, which stay those of the page.
+// How numbers, shares and times are written: as the viewer's language and zone have it, but for
+// words, which stay those of the page.
 
 import { h } from "./dom.js";
 
 const whole = new Intl.NumberFormat();
 const short = new Intl.NumberFormat(undefined, { maximumFractionDigits: 2 });
-const long = new Intl.NumberFormat(undefined, { minimumFractionDigits: 3, maximumFractionDigits: 3 });
+const long = new Intl.NumberFormat(undefined, {
+  minimumFractionDigits: 3,
+  maximumFractionDigits: 3,
+});
 const shares = [0, 1, 2].map(
   (digits) =>
     new Intl.NumberFormat(undefined, {
@@ -14,13 +17,22 @@ const shares = [0, 1, 2].map(
       maximumFractionDigits: digits,
     }),
 );
+const round = new Intl.NumberFormat(undefined, { style: "percent", maximumFractionDigits: 2 });
 const signed = new Intl.NumberFormat(undefined, {
   style: "percent",
   maximumFractionDigits: 1,
   signDisplay: "exceptZero",
 });
+const signedPoints = new Intl.NumberFormat(undefined, {
+  maximumFractionDigits: 2,
+  signDisplay: "exceptZero",
+});
 const moment = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
-const days = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", timeZone: "UTC" });
+const days = new Intl.DateTimeFormat(undefined, {
+  day: "numeric",
+  month: "short",
+  timeZone: "UTC",
+});
 const weekdays = new Intl.DateTimeFormat(undefined, {
   weekday: "short",
   day: "numeric",
@@ -41,8 +53,12 @@ export function percent(share) {
   return shares[share === 0 || share === 1 ? 0 : share < 0.01 ? 2 : 1].format(share);
 }
 
-export const roundPercent = (share, step) => shares[step < 0.001 ? 2 : step < 0.01 ? 1 : 0].format(share);
+export const roundPercent = (share) => round.format(share);
 export const change = (share) => signed.format(share);
+export const points = (share) => signedPoints.format(100 * share);
+/** How sure the intervals of the API are. */
+export const SURE = round.format(0.95);
+
 export const between = (low, high) => `${percent(low)} – ${percent(high)}`;
 
 /** One word or the other, after the number. */
@@ -59,7 +75,7 @@ const UNITS = [
   ["second", 1],
 ];
 
-/** Seconds in the largest unit of which there are two, so that 90 minutes are not told as an hour. */
+/** The largest unit of which there are two, so that 90 minutes are not told as an hour. */
 const unitOf = (seconds) => UNITS.find(([, size]) => seconds >= 2 * size) ?? UNITS.at(-1);
 
 export function span(seconds) {

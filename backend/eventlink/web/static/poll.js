@@ -1,4 +1,4 @@
-// Work that is done again and again while somebody looks: not in a hidden tab, and never twice at once.
+// Work that is done again and again while somebody looks: not in a hidden tab, nor twice at once.
 
 /** Start; `work` returns the seconds until it is to be done again. `now()` does it at once. */
 export function poll(work) {
@@ -15,8 +15,7 @@ export function poll(work) {
       return;
     }
     running = true;
-    const seconds = await work();
-    running = false;
+    const seconds = await work().finally(() => (running = false));
     if (again) {
       again = false;
       await now();
