@@ -1,7 +1,7 @@
 // "How recommendations do": what impressions led to, and how surely.
 
 import { compare, CONVERSION, CTR, experiment } from "./admin-compare.js";
-import { choice, panel, renew, say, table, tile } from "./admin-parts.js";
+import { choice, panel, renew, table, tile } from "./admin-parts.js";
 import { dailyChart } from "./chart.js";
 import { h } from "./dom.js";
 import { between, count, counted, percent, SURE, weekday, when } from "./format.js";
@@ -24,9 +24,9 @@ export function figures(ask) {
       const found = await ask("GET", `api/admin/personalization/metrics?days=${chosen.value()}`);
       if (number !== asked) return; // other days were chosen meanwhile
       renew(part.body, ...(found.total.impressions ? report(found) : nothing(found)));
-      say(part.problems, "");
+      part.asked("");
     } catch (error) {
-      say(part.problems, error.message);
+      part.asked(error.message);
     }
     part.element.removeAttribute("aria-busy");
   }

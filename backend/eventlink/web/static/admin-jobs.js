@@ -28,7 +28,7 @@ export function recomputes(ask, { asked, ended }) {
   /** Ask and show; tells whether one is queued or running. */
   async function load() {
     const jobs = await ask("GET", JOBS).catch((error) => error);
-    say(part.problems, jobs instanceof Error ? jobs.message : "");
+    part.asked(jobs instanceof Error ? jobs.message : "");
     if (jobs instanceof Error) return before.size > 0;
     const written = JSON.stringify(jobs);
     if (written !== shown) renew(part.body, jobs.length ? listed(jobs, act) : none());

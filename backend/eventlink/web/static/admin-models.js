@@ -17,8 +17,9 @@ export function models(ask, changed) {
       const found = await ask("GET", "api/admin/models");
       found.sort((one, other) => Date.parse(other.created_at) - Date.parse(one.created_at));
       renew(part.body, found.length ? listed(found, activate) : none());
+      part.asked("");
     } catch (error) {
-      say(part.problems, error.message);
+      part.asked(error.message);
     }
   }
 

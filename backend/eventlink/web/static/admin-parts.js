@@ -17,7 +17,13 @@ export function panel(id, title) {
     told,
     body,
   );
-  return { element, tools, problems, told, body };
+  let last = "";
+  /** Tell what went wrong with asking, "" once it went well; what a button was answered stays. */
+  const asked = (problem) => {
+    if (problem || problems.textContent === last) say(problems, problem);
+    last = problem;
+  };
+  return { element, tools, problems, told, body, asked };
 }
 
 /** Write a sentence where it is not there yet: what stays the same is not read out again. */

@@ -1,6 +1,6 @@
 // "State": how the recommender does at this moment, and what is wrong with it.
 
-import { badge, panel, renew, say, table } from "./admin-parts.js";
+import { badge, panel, renew, table } from "./admin-parts.js";
 import { h } from "./dom.js";
 import { count, counted, figure, NONE, percent, since, span } from "./format.js";
 
@@ -20,10 +20,10 @@ export function state(ask, found) {
       const status = await ask("GET", "api/admin/personalization/status");
       const wrong = findings(status);
       renew(part.body, ...cards(status, wrong));
-      say(part.problems, "");
+      part.asked("");
       found(wrong);
     } catch (error) {
-      say(part.problems, error.message);
+      part.asked(error.message);
     }
   }
   return { element: part.element, load };

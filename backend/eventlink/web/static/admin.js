@@ -150,4 +150,9 @@ function warn(place, wrong) {
   );
 }
 
+// A link with a token, opened where the page is open already.
+addEventListener("hashchange", () => {
+  if (location.hash.startsWith("#token=")) location.reload();
+});
+
 start();
