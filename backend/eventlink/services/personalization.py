@@ -8,7 +8,8 @@ method (Deng, Knoblich, Lu 2018, "Applying the Delta Method in Metric Analytics"
 Wilson's, of as many independent impressions as would have that variance, with Student's t for few
 users (Dean and Pagano 2015, "Evaluating Confidence Interval Methods for Binomial Proportions in
 Clustered Surveys"): it stays within 0 and 1 and holds for rare clicks, where rate ± 1.96 standard
-errors does not.
+errors does not. Where a few users see most of what is shown, they are the few: users are counted by
+Kish's effective size (1965, "Survey Sampling").
 """
 
 import math
@@ -166,11 +167,12 @@ def rate(users: int, n: float, y: float, nn: float, ny: float, yy: float) -> Rat
     if users < 2:
         return Rate(ratio, None, None)
     squares = max(yy - 2 * ratio * ny + ratio * ratio * nn, 0.0)
-    variance = users / (users - 1) * squares / (n * n)
+    effective = max(n * n / nn, 2.0)
+    variance = effective / (effective - 1) * squares / (n * n)
     # Impressions that never or always succeed tell nothing of how users differ: at worst each user
     # is one observation.
     worth = min(ratio * (1 - ratio) / variance, n) if variance > 0 else users
-    quantile = float(stdtrit(users - 1, (1 + CONFIDENCE) / 2))
+    quantile = float(stdtrit(effective - 1, (1 + CONFIDENCE) / 2))
     return Rate(ratio, *_wilson(ratio, worth, quantile))
 
 
