@@ -129,6 +129,16 @@ class Settings(BaseSettings):
         le=10,
         description="How strongly scarce seats hold an event back; 0 turns it off.",
     )
+    recommendations_control_share: float = Field(
+        default=0,
+        ge=0,
+        le=0.5,
+        description="Share of users whom the heuristic answers, to compare with; 0: no experiment.",
+    )
+    recommendations_experiment: str = Field(
+        default="1",
+        description="Name of the experiment; a new one draws anew who is in its control arm.",
+    )
     worker_heartbeat_seconds: float = Field(
         default=10,
         gt=0,
@@ -167,6 +177,13 @@ class Settings(BaseSettings):
         if all(ORIGIN.fullmatch(one) for one in _split(named)):
             return named
         raise PydanticCustomError("no_origin", "not scheme, host and port")
+
+    @field_validator("recommendations_experiment")
+    @classmethod
+    def _is_a_short_word(cls, name: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9._-]{1,40}", name):
+            raise PydanticCustomError("no_short_word", "not a short word")
+        return name
 
     @field_validator("recommendations_explore_slots")
     @classmethod
@@ -236,6 +253,7 @@ REQUIREMENTS = {
     "unnamed": "must name a folder",
     "no_origin": "must name sites as https://city.example, without a path",
     "too_many_slots": "must be below RECOMMENDATIONS_HEAD",
+    "no_short_word": "must be 1 to 40 letters, digits, dots, dashes or underscores",
     "int_parsing": "must be a whole number",
     "int_from_float": "must be a whole number",
     "float_parsing": "must be a number",

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from eventlink.errors import InvalidOptionError
 from eventlink.recsys.reasons import LANGUAGES
+from eventlink.services.experiments import Arm
 from eventlink.services.show import Shown, show_rankings
 
 MOST_INTERESTS = 5
@@ -39,6 +40,8 @@ def show(
     for shown in show_rankings(user_ids or [], max(sample, 0), top, datetime.now(UTC), language):
         console.print()
         console.print(_heading(shown))
+        if shown.arm is Arm.CONTROL:
+            console.print("in the control arm: the server answers with the heuristic instead")
         if not shown.events:
             console.print("  no ranking is stored, or nothing in it may be shown any more")
             continue

@@ -5,7 +5,7 @@ What does not live here: what can be judged without the database (``services.int
 
 COLUMNS = """number integer, user_id bigint, type text, event_id bigint, occurred_at timestamptz,
 request_id text, position smallint, dwell_seconds real, client_id text, meta jsonb, source text,
-model_id bigint"""
+model_id bigint, experiment text, arm text"""
 
 # Whoever has no token and speaks for a user may not know whether that user is still there. Somebody
 # else's draft is as unknown as an event that does not exist. Rows are written in the order of their
@@ -49,9 +49,10 @@ WITH actor AS MATERIALIZED (
       LEFT JOIN event_interactions AS earlier ON earlier.client_id = sent.client_id
 ), kept AS (
     INSERT INTO event_interactions (user_id, event_id, interaction_type, occurred_at, position,
-        request_id, dwell_seconds, client_id, meta, source, model_version)
+        request_id, dwell_seconds, client_id, meta, source, model_version,
+        experiment, arm)
     SELECT user_id, event_id, type, occurred_at, position, request_id, dwell_seconds, client_id,
-           meta, source, model_version
+           meta, source, model_version, experiment, arm
       FROM judged
      WHERE refusal IS NULL AND (%(user_id)s IS NULL OR EXISTS (SELECT FROM actor))
      ORDER BY client_id, number

@@ -31,6 +31,8 @@ OUTCOMES = text(
                min(occurred_at) FILTER (WHERE interaction_type = 'impression') AS shown_at,
                min(source) FILTER (WHERE interaction_type = 'impression') AS source,
                min(model_version) FILTER (WHERE interaction_type = 'impression') AS model_version,
+               bool_or(arm = 'control') FILTER (WHERE interaction_type = 'impression'
+                                                  AND experiment = :experiment) AS in_control,
                bool_or(interaction_type = 'click') AS clicked
           FROM event_interactions
          WHERE interaction_type IN ('impression', 'click') AND request_id IS NOT NULL
@@ -49,28 +51,38 @@ OUTCOMES = text(
     ), cells AS (
         SELECT coalesce('user ' || shown.user_id, 'list ' || shown.list) AS unit,
                (shown_at AT TIME ZONE 'UTC')::date AS day, source, model_version,
-               count(*)::float8 AS n,
+               in_control, count(*)::float8 AS n,
                count(*) FILTER (WHERE clicked)::float8 AS c,
                count(registered.event_id)::float8 AS r
           FROM shown
           LEFT JOIN registered ON registered.list = shown.list
                               AND registered.event_id = shown.event_id
                               AND registered.user_id = shown.user_id
-         GROUP BY 1, 2, 3, 4
+         GROUP BY 1, 2, 3, 4, 5
     ), units AS (
-        SELECT grouping(day, source, model_version) AS slice, unit, day, source, model_version,
+        SELECT grouping(day, source, model_version, in_control) AS slice,
+               unit, day, source, model_version, in_control,
                sum(n) AS n, sum(c) AS c, sum(r) AS r
           FROM cells
-         GROUP BY GROUPING SETS ((unit), (unit, day), (unit, source), (unit, model_version))
+         GROUP BY GROUPING SETS ((unit), (unit, day), (unit, source), (unit, model_version),
+                                 (unit, in_control))
     )
-    SELECT slice, day, source, model_version, count(*), sum(n), sum(c), sum(r),
+    SELECT slice, day, source, model_version,
+           CASE in_control WHEN true THEN 'control' WHEN false THEN 'treatment' END AS arm,
+           count(*), sum(n), sum(c), sum(r),
            sum(n * n), sum(n * c), sum(c * c), sum(n * r), sum(r * r)
       FROM units
-     GROUP BY slice, day, source, model_version
-     ORDER BY slice, day, source, model_version
+     GROUP BY slice, day, source, model_version, in_control
+     ORDER BY slice, day, source, model_version, arm
     """
 )
-SLICES = {0b111: "total", 0b011: "day", 0b101: "source", 0b110: "model_version"}
+SLICES = {
+    0b1111: "total",
+    0b0111: "day",
+    0b1011: "source",
+    0b1101: "model_version",
+    0b1110: "arm",
+}
 """``grouping()`` sets the bit of a column that is summed over."""
 
 
@@ -102,11 +114,15 @@ class Outcomes:
     by_source: dict[str | None, Sums]
     """None: the list was not made by this server, or before it wrote this down."""
     by_model_version: dict[str | None, Sums]
+    by_arm: dict[str | None, Sums]
+    """None: no part of the experiment."""
     unattributed_impressions: int
     """Those without ``request_id``; not among the others."""
 
 
-def outcomes(conn: Connection, since: datetime, until: datetime, window: timedelta) -> Outcomes:
+def outcomes(
+    conn: Connection, since: datetime, until: datetime, window: timedelta, experiment: str
+) -> Outcomes:
     """Sum up what the impressions of a span of time led to within it.
 
     Args:
@@ -114,16 +130,22 @@ def outcomes(conn: Connection, since: datetime, until: datetime, window: timedel
         since: Its beginning.
         until: Its end, not included.
         window: How long after an impression a registration is credited to it.
+        experiment: The one whose arms are told apart.
     """
     # Else a million impressions are sorted on disk, and compiling takes longer than it saves.
     conn.execute(text("SET LOCAL work_mem = '128MB'"))
     conn.execute(text("SET LOCAL jit = off"))
     span = {"since": since, "until": until}
     found: dict[str, dict[Any, Sums]] = {name: {} for name in SLICES.values()}
-    for slice_, day, source, model_version, *sums in conn.execute(
-        OUTCOMES, {**span, "window": window}
-    ):
-        keys = {"total": None, "day": day, "source": source, "model_version": model_version}
+    asked = {**span, "window": window, "experiment": experiment}
+    for slice_, day, source, model_version, arm, *sums in conn.execute(OUTCOMES, asked):
+        keys = {
+            "total": None,
+            "day": day,
+            "source": source,
+            "model_version": model_version,
+            "arm": arm,
+        }
         name = SLICES[slice_]
         found[name][keys[name]] = Sums(*sums)
     return Outcomes(
@@ -131,5 +153,6 @@ def outcomes(conn: Connection, since: datetime, until: datetime, window: timedel
         by_day=found["day"],
         by_source=found["source"],
         by_model_version=found["model_version"],
+        by_arm=found["arm"],
         unattributed_impressions=conn.execute(UNATTRIBUTED, span).scalar_one(),
     )

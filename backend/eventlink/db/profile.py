@@ -94,7 +94,7 @@ PERSONAL = {
     """,
     "interactions": """
         SELECT event_id, interaction_type, occurred_at, position, request_id, dwell_seconds, meta,
-               source, model_version
+               source, model_version, experiment, arm
           FROM event_interactions WHERE user_id = :user_id ORDER BY id
     """,
     "recommendations": """

@@ -291,6 +291,10 @@ class EventInteraction(Base):
     source: Mapped[str | None]
     """Who made the shown list, ``cache`` or ``heuristic``, read from a ``request_id`` of ours."""
     model_version: Mapped[str | None]
+    experiment: Mapped[str | None]
+    """The name of the experiment that the shown list was part of."""
+    arm: Mapped[str | None]
+    """Its arm, ``treatment`` or ``control``."""
 
 
 class RecommenderModel(Base):

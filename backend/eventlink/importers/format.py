@@ -10,6 +10,7 @@ from enum import Enum
 import pyarrow as pa
 
 from eventlink.db.tables import EVENT_STATUSES, INTERACTION_TYPES, USER_ROLES
+from eventlink.services.experiments import Arm
 from eventlink.services.request_ids import Source
 
 ENDINGS = (".csv", ".csv.gz", ".parquet")
@@ -171,6 +172,8 @@ FORMAT = (
             Column("client_id", Kind.NAME),
             Column("source", Kind.NAME, choices=tuple(Source)),
             _text("model_version"),
+            Column("experiment", Kind.NAME),
+            Column("arm", Kind.NAME, choices=tuple(Arm)),
         ),
     ),
     Table("follows", (_key("user_id"), _key("owner_id")), (_instant("created_at"),)),

@@ -13,8 +13,9 @@ from sqlalchemy import Connection
 
 from eventlink.db import events
 from eventlink.db.accounts import Account
-from eventlink.db.events import EventDetail, Organizer, Seating
+from eventlink.db.events import EventDetail, Organizer, Seating, Sort
 from eventlink.errors import ConflictError, InvalidRequestError, NotAllowedError, NotFoundError
+from eventlink.services.experiments import Arm, arm_of
 
 
 def show(conn: Connection, event_id: int, reader: Account | None, now: datetime) -> EventDetail:
@@ -30,6 +31,13 @@ def show(conn: Connection, event_id: int, reader: Account | None, now: datetime)
     if not is_public and not _owns(reader, event.organizer_id):
         raise _missing(event_id)
     return event
+
+
+def order_for(reader: Account | None, sort: Sort) -> Sort:
+    """Return what a reader's list is sorted by: in an experiment's control arm by no ranking."""
+    if sort is Sort.RECOMMENDED and reader is not None and arm_of(reader.id) is Arm.CONTROL:
+        return Sort.TIME
+    return sort
 
 
 def create(

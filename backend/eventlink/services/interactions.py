@@ -21,6 +21,7 @@ from eventlink.db.pool import AsyncConnection, Pool, on_connection, rows
 from eventlink.db.refreshes import MARK
 from eventlink.errors import DatabaseUnreachableError, NotAuthenticatedError
 from eventlink.recsys.dataset import LONG_DWELL_SECONDS
+from eventlink.services.experiments import code_of
 from eventlink.services.rate_limits import (
     INTERACTIONS_FROM,
     INTERACTIONS_OF_USER,
@@ -170,14 +171,24 @@ def _judge(batch: Batch) -> tuple[list[dict[str, Any]], list[Refusal]]:
             "occurred_at": min(at, batch.now),
             "source": None,
             "model_id": None,
+            "experiment": None,
+            "arm": None,
         }
         if shown is not None:
-            row |= {"source": shown.source, "model_id": shown.model_id}
+            row |= {"source": shown.source, "model_id": shown.model_id, **_part(shown)}
             if batch.actor is None:
                 earliest = max(row["occurred_at"], shown.shown_at)
                 row |= {"user_id": shown.user_id, "occurred_at": earliest}
         good.append(row)
     return good, refused
+
+
+def _part(shown: ShownList) -> dict[str, Any]:
+    """Return the experiment that a list was part of; of one that is not set any more, nothing."""
+    name = settings().recommendations_experiment
+    if shown.arm is None or shown.experiment != code_of(name):
+        return {}
+    return {"experiment": name, "arm": shown.arm}
 
 
 def _why_not(batch: Batch, one: Interaction, at: datetime, shown: ShownList | None) -> str | None:

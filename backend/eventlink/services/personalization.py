@@ -10,6 +10,12 @@ users (Dean and Pagano 2015, "Evaluating Confidence Interval Methods for Binomia
 Clustered Surveys"): it stays within 0 and 1 and holds for rare clicks, where rate ± 1.96 standard
 errors does not. Where a few users see most of what is shown, they are the few: users are counted by
 Kish's effective size (1965, "Survey Sampling").
+
+The arms of an experiment have different users, so their rates are independent, and what one is
+above the other has an interval made of the two: Newcombe's for the difference (1998, "Interval
+Estimation for the Difference between Independent Proportions", method 10), and of the same kind
+for the ratio (Donner and Zou 2012, "Closed-Form Confidence Intervals for Functions of the Normal
+Mean and Standard Deviation"), which is Fieller's with each rate's own limits.
 """
 
 import math
@@ -19,7 +25,9 @@ from datetime import UTC, date, datetime, timedelta
 from scipy.special import stdtrit
 from sqlalchemy import Connection
 
+from eventlink.config import settings
 from eventlink.db.personalization import NOTHING, Sums, outcomes
+from eventlink.services.experiments import Arm
 
 REGISTRATION_WINDOW = timedelta(days=7)
 """A registration is credited to the latest impression within so long before it."""
@@ -74,6 +82,42 @@ class ModelFigures(Figures):
 
 
 @dataclass(frozen=True)
+class ArmFigures(Figures):
+    """Of the lists of an arm of the experiment that is set; null for lists that were no part."""
+
+    arm: str | None
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How much a rate of the treatment is above that of the control, with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Lift:
+    """What rankings change of a rate; null where an arm has fewer than two users."""
+
+    absolute: Difference | None
+    """Treatment minus control."""
+    relative: Difference | None
+    """The same as a share of the control; null also where nothing came of that."""
+
+
+@dataclass(frozen=True)
+class Lifts:
+    """Whether rankings help: the arms of the experiment compared."""
+
+    experiment: str
+    """``RECOMMENDATIONS_EXPERIMENT``; lists of no other one count."""
+    ctr: Lift
+    registration_conversion: Lift
+
+
+@dataclass(frozen=True)
 class Attribution:
     """How clicks and registrations are credited to impressions."""
 
@@ -103,6 +147,8 @@ class PersonalizationMetrics:
     by_day: list[DayFigures]
     by_source: list[SourceFigures]
     by_model_version: list[ModelFigures]
+    by_arm: list[ArmFigures]
+    lift: Lifts
 
 
 def personalization_metrics(conn: Connection, days: int, now: datetime) -> PersonalizationMetrics:
@@ -115,7 +161,9 @@ def personalization_metrics(conn: Connection, days: int, now: datetime) -> Perso
     """
     today = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     since = today - timedelta(days=days - 1)
-    found = outcomes(conn, since, now, REGISTRATION_WINDOW)
+    experiment = settings().recommendations_experiment
+    found = outcomes(conn, since, now, REGISTRATION_WINDOW, experiment)
+    treatment, control = (_figures(found.by_arm.get(arm, NOTHING)) for arm in Arm)
     each_day = [(since + timedelta(days=number)).date() for number in range(days)]
     return PersonalizationMetrics(
         since=since,
@@ -136,6 +184,14 @@ def personalization_metrics(conn: Connection, days: int, now: datetime) -> Perso
             ModelFigures(**vars(_figures(sums)), model_version=version)
             for version, sums in found.by_model_version.items()
         ],
+        by_arm=[ArmFigures(**vars(_figures(sums)), arm=arm) for arm, sums in found.by_arm.items()],
+        lift=Lifts(
+            experiment=experiment,
+            ctr=lift(treatment.ctr, control.ctr),
+            registration_conversion=lift(
+                treatment.registration_conversion, control.registration_conversion
+            ),
+        ),
     )
 
 
@@ -174,6 +230,44 @@ def rate(users: int, n: float, y: float, nn: float, ny: float, yy: float) -> Rat
     worth = min(ratio * (1 - ratio) / variance, n) if variance > 0 else users
     quantile = float(stdtrit(effective - 1, (1 + CONFIDENCE) / 2))
     return Rate(ratio, *_wilson(ratio, worth, quantile))
+
+
+def lift(treatment: Rate, control: Rate) -> Lift:
+    """Estimate how much one rate is above another one, of other users.
+
+    Args:
+        treatment: The one.
+        control: The other, which the relative lift is a share of.
+    """
+    t, c = treatment, control
+    if t.rate is None or t.low is None or t.high is None:
+        return Lift(None, None)
+    if c.rate is None or c.low is None or c.high is None:
+        return Lift(None, None)
+    difference = t.rate - c.rate
+    absolute = Difference(
+        value=difference,
+        low=difference - math.hypot(t.rate - t.low, c.high - c.rate),
+        high=difference + math.hypot(t.high - t.rate, c.rate - c.low),
+    )
+    if not c.rate or not c.low:
+        return Lift(absolute, None)
+    relative = Difference(
+        value=t.rate / c.rate - 1,
+        low=_ratio(t.rate, t.low, c.rate, c.high, -1) - 1,
+        high=_ratio(t.rate, t.high, c.rate, c.low, 1) - 1,
+    )
+    return Lift(absolute, relative)
+
+
+def _ratio(x: float, x_end: float, y: float, y_end: float, sign: int) -> float:
+    """Return an end of the interval of x / y: the ratio r at which that of x - r y ends at 0."""
+    x_half, y_half = x_end - x, y_end - y
+    square = (x * y_half) ** 2 + (y * x_half) ** 2 - (x_half * y_half) ** 2
+    root = math.sqrt(max(square, 0.0))
+    if sign < 0:
+        return (x * x - x_half * x_half) / (x * y + root) if x else 0.0
+    return (x * y + root) / (y * y - y_half * y_half)
 
 
 def _wilson(ratio: float, n: float, quantile: float) -> tuple[float, float]:

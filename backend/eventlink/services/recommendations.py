@@ -22,6 +22,7 @@ from eventlink.db.pool import AsyncConnection, Pool, on_connection, rows
 from eventlink.errors import NotAuthenticatedError
 from eventlink.recsys.reasons import LANGUAGES
 from eventlink.services.event_cards import Card, cards
+from eventlink.services.experiments import Arm, arm_of, code_of
 from eventlink.services.request_ids import ShownList, Source, issue
 from eventlink.services.tokens import Claims
 
@@ -84,7 +85,8 @@ class Reader:
 async def recommend(pool: Pool, asked: Asked) -> Answer:
     """Answer with a user's recommendations.
 
-    The stored list is served if it is not too old; the heuristic fills up what is missing.
+    The stored list is served if it is not too old and the user in no control arm; the heuristic
+    fills up what is missing.
 
     Args:
         pool: Of asynchronous connections.
@@ -94,25 +96,26 @@ async def recommend(pool: Pool, asked: Asked) -> Answer:
         DatabaseUnreachableError: The server does not answer.
         NotAuthenticatedError: The user is gone, or their tokens were taken back.
     """
+    arm = arm_of(asked.reader.user_id)
 
     async def work(conn: AsyncConnection) -> Answer:
-        reader = await _read(conn, asked)
+        reader = await _read(conn, asked, arm)
         items = list(reader.items)
         if len(items) < asked.limit:
             items += await _heuristic(conn, asked, [item.event_id for item in items])
         drawn = await _drawn(conn, asked, reader)
         versions = [(item.event_id, item.version) for item in items]
-        return _write(asked, reader, items, drawn, await cards(conn, asked.now, versions))
+        return _write(asked, arm, reader, items, drawn, await cards(conn, asked.now, versions))
 
     return await on_connection(pool, work)
 
 
-async def _read(conn: AsyncConnection, asked: Asked) -> Reader:
+async def _read(conn: AsyncConnection, asked: Asked, arm: Arm | None) -> Reader:
     """Return the reader with what the cache has; with nothing where it cannot be read.
 
     A second try does without the prepared plan: it may be what the error came from.
     """
-    use, oldest = settings().recommendations_use_ml_cache, NEVER
+    use, oldest = settings().recommendations_use_ml_cache and arm is not Arm.CONTROL, NEVER
     if use:
         oldest = asked.now - timedelta(seconds=settings().recommendations_cache_max_age_seconds)
     values = {**_reader(asked), "limit": Int8(asked.limit), "oldest": oldest}
@@ -172,6 +175,7 @@ async def _heuristic(conn: AsyncConnection, asked: Asked, but: list[int]) -> lis
 
 def _write(
     asked: Asked,
+    arm: Arm | None,
     reader: Reader,
     items: list[Item],
     drawn: dict[int, float],
@@ -181,10 +185,19 @@ def _write(
     source = Source.CACHE if reader.items else Source.HEURISTIC
     language = spoken(reader.language, *asked.languages)
     generated_at = reader.generated_at or asked.now
-    made = ShownList(source, reader.model_id or 0, asked.reader.user_id, asked.now, generated_at)
+    made = ShownList(
+        source=source,
+        model_id=reader.model_id or 0,
+        user_id=asked.reader.user_id,
+        shown_at=asked.now,
+        generated_at=generated_at,
+        arm=arm,
+        experiment=0 if arm is None else code_of(settings().recommendations_experiment),
+    )
     head = {
         "request_id": issue(made, settings().secret_key, asked.nonce),
         "source": source,
+        "arm": arm,
         "model_version": reader.model_version,
         "generated_at": generated_at,
     }

@@ -10,6 +10,7 @@ from eventlink.db.catalogue import Person, ServedEvent, person, sample_users, se
 from eventlink.db.session import require_migrations, transaction
 from eventlink.errors import UnknownUserError
 from eventlink.recsys.reasons import render
+from eventlink.services.experiments import Arm, arm_of
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,8 @@ class Shown:
     person: Person
     events: list[tuple[ServedEvent, str]]
     """Each with its reason as a sentence."""
+    arm: Arm | None
+    """In control, the heuristic answers in the ranking's place."""
 
 
 def show_rankings(
@@ -45,7 +48,8 @@ def show_rankings(
                 raise UnknownUserError(f"user {user_id} does not exist")
             tongue = language or who.language or "en"
             events = served_events(conn, user_id, top, now)
-            shown.append(Shown(who, [(event, _reason(event, tongue)) for event in events]))
+            said = [(event, _reason(event, tongue)) for event in events]
+            shown.append(Shown(who, said, arm_of(user_id)))
     return shown
 
 

@@ -33,15 +33,16 @@ TOWN = {
     "2,10,2024-02-03T00:00:00.25Z,,2024-02-03T00:00:00.25Z\n",
     "favorites": "user_id,event_id,created_at\n1,10,2024-02-03T00:00:00Z\n7,11,\n",
     "interactions": "user_id,event_id,occurred_at,interaction_type,position,request_id,"
-    "dwell_seconds,meta,client_id,source,model_version\n"
-    "1,10,2024-02-03T00:00:00Z,impression,0,r1,,,,cache,trees-2\n"
-    '1,10,2024-02-03T00:00:00Z,impression,0,r1,,,,cache,""\n'
-    "1,10,2024-02-03T00:00:00Z,impression,0,r1,,,,heuristic,\n"
-    "1,10,2024-02-03T00:00:05Z,dwell,,r1,0.1,,c-1,,\n"
-    '1,,2024-02-03T00:00:06Z,search,,,,"{""tags"": [""Jazz""], ""query"": ""caf\u00e9 \\""x\\""""}",,,\n'
-    '1,,2024-02-03T00:00:06Z,search,,,,"{""query"": ""folk""}",,,\n'
-    ",11,2024-02-03T00:00:07Z,view,,,,,,,\n"
-    ",11,2024-02-03T00:00:07Z,view,,,3.5,,,,\n",
+    "dwell_seconds,meta,client_id,source,model_version,experiment,arm\n"
+    "1,10,2024-02-03T00:00:00Z,impression,0,r1,,,,cache,trees-2,1,treatment\n"
+    '1,10,2024-02-03T00:00:00Z,impression,0,r1,,,,cache,"",,\n'
+    "1,10,2024-02-03T00:00:00Z,impression,0,r1,,,,heuristic,,,\n"
+    "1,10,2024-02-03T00:00:00Z,impression,0,r1,,,,heuristic,,1,control\n"
+    "1,10,2024-02-03T00:00:05Z,dwell,,r1,0.1,,c-1,,,,\n"
+    '1,,2024-02-03T00:00:06Z,search,,,,"{""tags"": [""Jazz""], ""query"": ""caf\u00e9 \\""x\\""""}",,,,,\n'
+    '1,,2024-02-03T00:00:06Z,search,,,,"{""query"": ""folk""}",,,,,\n'
+    ",11,2024-02-03T00:00:07Z,view,,,,,,,,,\n"
+    ",11,2024-02-03T00:00:07Z,view,,,3.5,,,,,,\n",
     "follows": "user_id,owner_id,created_at\n1,2,2024-02-03T00:00:00Z\n7,2,\n",
     "hidden_tags": "user_id,tag,created_at\n1,Rock,2024-02-03T00:00:00Z\n",
     "blocked_organizers": "user_id,owner_id,created_at\n2,7,2024-02-03T00:00:00Z\n",

@@ -115,6 +115,9 @@ def test_the_metrics_are_given_for_the_days_asked_for(
     assert answer["by_source"][0]["source"] == "cache"
     assert answer["total"]["ctr"] == {"rate": 0, "low": None, "high": None}
     assert answer["attribution"]["registration_window_days"] == 7
+    assert [arm["arm"] for arm in answer["by_arm"]] == [None]
+    nothing = {"absolute": None, "relative": None}
+    assert answer["lift"] == {"experiment": "1", "ctr": nothing, "registration_conversion": nothing}
 
 
 @pytest.mark.usefixtures("site")
@@ -137,6 +140,8 @@ def test_the_status_of_a_site_that_never_recomputed(
     assert answer["cache"]["fresh"] is False
     assert (answer["cache"]["active_students"], answer["cache"]["coverage"]) == (3, 0)
     assert answer["last_recompute"] is None
+    assert answer["settings"]["recommendations_control_share"] == 0
+    assert answer["settings"]["recommendations_experiment"] == "1"
 
 
 def test_the_status_tells_of_model_cache_refreshes_and_queue(

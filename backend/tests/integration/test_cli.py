@@ -21,6 +21,7 @@ from eventlink.cli import main
 from eventlink.config import PROJECT_ROOT, settings
 from eventlink.db import session
 from eventlink.db.recommendations import recompute_lock
+from eventlink.services.experiments import Arm, arm_of
 
 SCRIPT = PROJECT_ROOT / "backend" / "scripts" / "recompute_recommendations_ml.py"
 AS_OF = NOON.isoformat()
@@ -379,6 +380,10 @@ def test_a_setting_that_cannot_be_gets_one_line(
         ("RECOMMENDATIONS_CACHE_MAX_AGE_SECONDS", "inf", "SECONDS must be 315360000 or below"),
         ("RECOMMENDATIONS_TOP_N", "1001", "RECOMMENDATIONS_TOP_N must be 1000 or below"),
         ("RECOMMENDATIONS_EXPLORE_SLOTS", "10", "SLOTS must be below RECOMMENDATIONS_HEAD"),
+        ("RECOMMENDATIONS_CONTROL_SHARE", "0.6", "CONTROL_SHARE must be 0.5 or below"),
+        ("RECOMMENDATIONS_CONTROL_SHARE", "nan", "CONTROL_SHARE must be"),
+        ("RECOMMENDATIONS_EXPERIMENT", "", "EXPERIMENT must be 1 to 40 letters, digits"),
+        ("RECOMMENDATIONS_EXPERIMENT", "a b", "EXPERIMENT must be 1 to 40 letters, digits"),
     ):
         with monkeypatch.context() as patch:
             patch.setenv(name, value)
@@ -683,6 +688,23 @@ def test_a_ranking_is_shown_with_its_age_and_without_what_may_not_be_shown(
     site.run("UPDATE events SET status = 'cancelled'")
     assert run("show", "1") == 0
     assert "nothing in it may be shown any more" in capsys.readouterr().out
+
+
+def test_whoever_is_in_control_is_told_to_be_so(
+    database: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = a_small_site(database)
+    to_come(site)
+    rank_at()
+    monkeypatch.setenv("RECOMMENDATIONS_CONTROL_SHARE", "0.5")
+    monkeypatch.setenv("RECOMMENDATIONS_EXPERIMENT", "2")
+    settings.cache_clear()
+    told = {}
+    for user in (1, 2, 3):
+        assert run("show", str(user)) == 0
+        told[user] = "in the control arm: the server answers" in capsys.readouterr().out
+    assert told == {user: arm_of(user) is Arm.CONTROL for user in told}
+    assert len(set(told.values())) == 2
 
 
 def test_without_a_command_the_help_is_shown(capsys: pytest.CaptureFixture[str]) -> None:

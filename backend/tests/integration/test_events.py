@@ -7,8 +7,10 @@ import pytest
 from fastapi.testclient import TestClient
 from integration.sites import DAY, HOUR, Site, eventually
 
+from eventlink.config import settings
 from eventlink.db.events import set_tags
 from eventlink.db.session import transaction
+from eventlink.services.experiments import Arm, arm_of
 
 SignIn = Callable[[int], dict[str, str]]
 
@@ -274,6 +276,22 @@ def test_recommended_events_come_first_for_whom_they_are(
     assert found(client, sign_in(ANA), sort="recommended") == [103, 101, 100, 102]
     assert found(client, sign_in(RIVAL), sort="recommended") == [100, 101, 102, 103]
     assert found(client, sort="recommended") == [100, 101, 102, 103]
+
+
+def test_in_the_control_arm_recommended_events_are_in_order_of_time(
+    programme: Site, client: TestClient, sign_in: SignIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ranking = {"event_ids": [103, 101], "scores": [0.5] * 2, "reasons": ["popular"] * 2}
+    row = {"user_id": ANA, "model_version": "m", "generated_at": NOW} | ranking
+    programme.add("recommendation_overlay", row)
+    monkeypatch.setenv("RECOMMENDATIONS_CONTROL_SHARE", "0.5")
+    lists = {}
+    for number in range(20):
+        monkeypatch.setenv("RECOMMENDATIONS_EXPERIMENT", f"e{number}")
+        settings.cache_clear()
+        events = tuple(found(client, sign_in(ANA), sort="recommended"))
+        lists.setdefault(arm_of(ANA), set()).add(events)
+    assert lists == {Arm.TREATMENT: {(103, 101, 100, 102)}, Arm.CONTROL: {(100, 101, 102, 103)}}
 
 
 @pytest.mark.parametrize("sort", ["time", "popular", "recommended"])

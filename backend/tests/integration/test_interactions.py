@@ -21,6 +21,7 @@ from eventlink.config import settings
 from eventlink.db.dataset import load_dataset
 from eventlink.db.tables import INTERACTION_TYPES
 from eventlink.recsys.dataset import Act
+from eventlink.services.experiments import Arm, code_of
 from eventlink.services.request_ids import ShownList, Source, issue
 from eventlink.web import requests
 from eventlink.web.api.interactions import LARGEST_BODY, LARGEST_META, Recorded, SentInteraction
@@ -318,6 +319,34 @@ def test_source_and_model_are_read_from_a_request_id_of_ours(town: Site, sender:
         (ids[3], None, None),
         (ids[4], None, None),
         (ids[5], None, None),
+    ]
+
+
+@pytest.mark.parametrize("share", ["0", "0.1"])
+def test_the_arm_is_read_from_a_list_of_the_experiment_that_is_set(
+    town: Site, sender: Sender, monkeypatch: pytest.MonkeyPatch, share: str
+) -> None:
+    monkeypatch.setenv("RECOMMENDATIONS_EXPERIMENT", "spring")
+    monkeypatch.setenv("RECOMMENDATIONS_CONTROL_SHARE", share)
+    settings.cache_clear()
+    control = ShownList(Source.HEURISTIC, 0, 1, NOON, NOON, Arm.CONTROL, code_of("spring"))
+    lists = [
+        control,
+        replace(control, source=Source.CACHE, arm=Arm.TREATMENT),
+        replace(control, experiment=code_of("winter")),
+        replace(control, arm=None, experiment=0),
+    ]
+    ids = [issue(shown, SECRET, b"once") for shown in lists]
+    forged = issue(control, "another secret", b"once")
+    sender.send(1, *(CLICK | {"request_id": one} for one in (*ids, forged)))
+    sender.send(None, CLICK | {"request_id": ids[0]})
+    assert stored(town, "source, experiment, arm") == [
+        ("heuristic", "spring", "control"),
+        ("cache", "spring", "treatment"),
+        ("heuristic", None, None),
+        ("heuristic", None, None),
+        (None, None, None),
+        ("heuristic", "spring", "control"),
     ]
 
 

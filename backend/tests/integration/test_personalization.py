@@ -8,11 +8,16 @@ import numpy as np
 import pytest
 from integration.sites import DAY, HOUR, NOON, Site
 
+from eventlink.config import settings
 from eventlink.db.session import transaction
+from eventlink.services.experiments import Arm
 from eventlink.services.personalization import (
     REGISTRATION_WINDOW,
     Figures,
+    Lift,
+    Lifts,
     PersonalizationMetrics,
+    lift,
     personalization_metrics,
     rate,
 )
@@ -171,6 +176,48 @@ def test_models_and_sources_are_told_apart_and_unknown_ones_are_null(site: Site)
         "heuristic": (1, 0, 0),
         None: (1, 0, 0),
     }
+
+
+def test_arms_of_the_experiment_that_is_set_are_compared_and_no_others(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RECOMMENDATIONS_EXPERIMENT", "spring")
+    settings.cache_clear()
+    for user in range(1, 13):
+        part = {"experiment": "spring", "arm": "control" if user <= 4 else "treatment"}
+        for event in range(1, 11):
+            log(site, "impression", user, event, request_id=f"u{user}", **part)
+            if event <= (1 if user <= 4 else 2 + user % 2):
+                log(site, "click", user, event, request_id=f"u{user}", **part)
+    site.registration(5, 1, registered_at=NOON - HOUR)
+    log(site, "impression", 13, 1, request_id="x", experiment="winter", arm="control")
+    log(site, "impression", 14, 1, request_id="y")
+    found = measure()
+    assert {one.arm: counts(one) for one in found.by_arm} == {
+        "control": (4, 40, 4, 0),
+        "treatment": (8, 80, 20, 1),
+        None: (2, 2, 0, 0),
+    }
+    treatment, control = (next(one for one in found.by_arm if one.arm == arm) for arm in Arm)
+    assert found.lift.experiment == "spring"
+    assert found.lift.ctr == lift(treatment.ctr, control.ctr)
+    assert found.lift.registration_conversion == lift(
+        treatment.registration_conversion, control.registration_conversion
+    )
+    assert found.lift.ctr.absolute is not None
+    assert found.lift.ctr.absolute.value == pytest.approx(0.15)
+    assert found.lift.ctr.relative is not None
+    assert found.lift.ctr.relative.value == pytest.approx(1.5)
+    assert found.lift.registration_conversion.absolute is not None
+    assert found.lift.registration_conversion.relative is None
+    assert found.total.impressions == 122
+
+
+def test_without_an_experiment_there_is_no_lift(site: Site) -> None:
+    log(site, "impression")
+    found = measure()
+    assert [(one.arm, counts(one)) for one in found.by_arm] == [(None, (1, 1, 0, 0))]
+    assert found.lift == Lifts("1", Lift(None, None), Lift(None, None))
 
 
 def test_the_user_is_the_unit_not_the_impression(site: Site) -> None:

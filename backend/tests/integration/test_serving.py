@@ -19,10 +19,11 @@ from pydantic_core import from_json, to_json
 from eventlink.config import settings
 from eventlink.db.overlay import store_refreshed
 from eventlink.db.recommendations import build_generation, clean_up, serve_generation
-from eventlink.db.served import STORED
+from eventlink.db.served import HEURISTIC, STORED
 from eventlink.db.session import connection, transaction
 from eventlink.recsys.reasons import CODES
-from eventlink.services import event_cards
+from eventlink.services import event_cards, recommendations
+from eventlink.services.experiments import Arm, arm_of, code_of
 from eventlink.services.recommendations import spoken
 from eventlink.services.request_ids import Source, read
 from eventlink.services.tokens import Claims, Kind, issue
@@ -459,6 +460,81 @@ def test_the_request_id_says_who_made_the_list_for_whom(town: Site, reader: Read
     by_heuristic = read(other, SECRET, NOON)
     assert by_heuristic is not None
     assert (by_heuristic.source, by_heuristic.model_id) == (Source.HEURISTIC, 0)
+
+
+# Arms of an experiment ----------------------------------------------------------------------
+
+
+def experiment(monkeypatch: pytest.MonkeyPatch, share: str = "0.5", name: str = "1") -> None:
+    use(monkeypatch, "RECOMMENDATIONS_CONTROL_SHARE", share)
+    use(monkeypatch, "RECOMMENDATIONS_EXPERIMENT", name)
+
+
+def test_users_in_control_are_answered_by_the_heuristic_and_others_as_ever(
+    town: Site, reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    town.users(*range(4, 9))
+    ranked = {user: [103, 101] for user in (1, 2, 3, *range(4, 9))}
+    publish(ranked, version="v7")
+    before = {user: reader.ask(user) for user in ranked}
+    assert {answer["arm"] for answer in before.values()} == {None}
+    experiment(monkeypatch)
+    arms = {user: arm_of(user) for user in ranked}
+    assert set(arms.values()) == set(Arm)
+    for user, arm in arms.items():
+        answer = reader.ask(user)
+        assert answer["arm"] == arm
+        shown = read(answer["request_id"], SECRET, NOON)
+        assert shown is not None
+        assert (shown.source, shown.arm, shown.experiment) == (answer["source"], arm, code_of("1"))
+        if arm is Arm.CONTROL:
+            assert (answer["source"], answer["model_version"]) == ("heuristic", None)
+            assert {item["source"] for item in answer["items"]} == {"heuristic"}
+        else:
+            assert answer["items"] == before[user]["items"]
+
+
+@pytest.mark.usefixtures("town")
+def test_a_user_in_control_asks_the_database_no_more_than_others(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[Arm | None, list[str]] = {}
+    original = recommendations.rows
+
+    async def counting(conn: Any, statement: str, values: Any, **options: Any) -> Any:
+        asked[arm].append(statement)
+        return await original(conn, statement, values, **options)
+
+    monkeypatch.setattr(recommendations, "rows", counting)
+    publish({1: [100]})
+    arm = None
+    asked[arm] = []
+    reader.ask(1)
+    for number in range(20):
+        experiment(monkeypatch, name=f"e{number}")
+        arm = arm_of(1)
+        asked[arm] = []
+        reader.ask(1)
+    assert asked == {one: [STORED, HEURISTIC] for one in (None, *Arm)}
+
+
+@pytest.mark.usefixtures("town")
+def test_in_control_the_token_is_checked_as_ever(
+    client: TestClient, sign_in: Callable[[int], dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("e1", "e2", "e3", "e4", "e5"):
+        experiment(monkeypatch, name=name)
+        assert client.get(PATH, headers=sign_in(99)).status_code == 401
+
+
+@pytest.mark.usefixtures("town")
+def test_where_the_heuristic_answers_everybody_nobody_has_an_arm(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish({1: [100]})
+    experiment(monkeypatch)
+    use(monkeypatch, "RECOMMENDATIONS_USE_ML_CACHE", "false")
+    assert {reader.ask(user)["arm"] for user in (1, 2, 3)} == {None}
 
 
 # When something is wrong --------------------------------------------------------------------

@@ -221,21 +221,21 @@ SELECT s.number
 )
 
 _ACT = "user_id, event_id, occurred_at, interaction_type, position, request_id"
+_SAID = "dwell_seconds, meta, source, model_version, experiment, arm"
 
 # Grouping and not joining: to a group, two nulls are alike.
 _SAME_ACTS = f"""
 WITH acts AS (
-    SELECT number, NULL::bigint AS id, {_ACT}, dwell_seconds, meta, source, model_version
+    SELECT number, NULL::bigint AS id, {_ACT}, {_SAID}
       FROM incoming_interactions
      WHERE client_id IS NULL AND occurred_at IN (SELECT occurred_at FROM event_interactions)
      UNION ALL
-    SELECT NULL, id, {_ACT}, dwell_seconds, meta, source, model_version
+    SELECT NULL, id, {_ACT}, {_SAID}
       FROM event_interactions
      WHERE client_id IS NULL AND occurred_at IN (SELECT occurred_at FROM incoming_interactions)
 ), counted AS (
     SELECT *, row_number() OVER (PARTITION BY id IS NULL, {_ACT}
-                                 ORDER BY dwell_seconds, meta, source, model_version,
-                                          number, id) AS n
+                                 ORDER BY {_SAID}, number, id) AS n
       FROM acts
 ), pairs AS (
     SELECT max(number) AS number, max(id) AS id
@@ -248,7 +248,7 @@ INTERACTIONS = Table(
     target="event_interactions",
     view="""
 SELECT user_id, event_id, occurred_at, interaction_type, position, request_id, dwell_seconds,
-       meta, client_id, source, model_version, id AS same
+       meta, client_id, source, model_version, experiment, arm, id AS same
   FROM event_interactions
 """,
     key=("same",),
@@ -256,7 +256,7 @@ SELECT user_id, event_id, occurred_at, interaction_type, position, request_id, d
     order=(
         'occurred_at, user_id, event_id, interaction_type COLLATE "C", position,'
         ' request_id COLLATE "C", dwell_seconds, meta, client_id COLLATE "C",'
-        ' source COLLATE "C", model_version COLLATE "C"'
+        ' source COLLATE "C", model_version COLLATE "C", experiment COLLATE "C", arm COLLATE "C"'
     ),
     named={"id": "s.same"},
     rest={
@@ -271,6 +271,8 @@ SELECT user_id, event_id, occurred_at, interaction_type, position, request_id, d
         "client_id": "s.client_id",
         "source": "s.source",
         "model_version": "s.model_version",
+        "experiment": "s.experiment",
+        "arm": "s.arm",
     },
     refers={"user_id": "users", "event_id": "events"},
     checks=(

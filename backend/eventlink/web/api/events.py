@@ -122,7 +122,7 @@ def find(
         since=since or now,
         until=until,
         free_seats=free_seats,
-        sort=sort,
+        sort=events.order_for(reader, sort),
         limit=limit,
         offset=offset,
     )

@@ -13,6 +13,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from eventlink.errors import NotAuthenticatedError
+from eventlink.services.experiments import Arm
 from eventlink.services.recommendations import Asked, recommend
 from eventlink.services.request_ids import NONCE_BYTES, Source
 from eventlink.web.errors import answers
@@ -81,6 +82,8 @@ class Recommendations:
 
     request_id: str
     source: Source
+    arm: Arm | None
+    """My arm of the experiment; null where none runs."""
     model_version: str | None
     generated_at: datetime
     items: list[Recommendation]
