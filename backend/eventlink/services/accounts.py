@@ -242,6 +242,18 @@ def token_of(conn: Connection, user_id: int, now: datetime) -> str:
     return issue(claims, Kind.ACCESS, settings().secret_key, now)
 
 
+def token_of_address(conn: Connection, email: str, now: datetime) -> str:
+    """Issue an access token of the active user with an address, in any case.
+
+    Raises:
+        NotFoundError: There is no such user, or the account is inactive.
+    """
+    found = accounts.credentials(conn, email)
+    if found is None:
+        raise NotFoundError(f"no user has the address {email!r}")
+    return token_of(conn, found.user_id, now)
+
+
 def session(claims: Claims, now: datetime) -> Session:
     """Issue a pair of tokens."""
     secret = settings().secret_key

@@ -22,6 +22,7 @@ from eventlink.config import PROJECT_ROOT, settings
 from eventlink.db import session
 from eventlink.db.recommendations import recompute_lock
 from eventlink.services.experiments import Arm, arm_of
+from eventlink.services.tokens import Kind, read
 
 SCRIPT = PROJECT_ROOT / "backend" / "scripts" / "recompute_recommendations_ml.py"
 AS_OF = NOON.isoformat()
@@ -142,7 +143,10 @@ def test_a_site_with_too_little_gets_one_line_and_stays_as_it_is(
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        ("token me", "USER_ID must be a whole number, not 'me'; see: eventlink token --help"),
+        (
+            "token me",
+            "USER must be a whole number or an e-mail address, not 'me'; see: eventlink token --help",
+        ),
         ("show 1 me", "USER_ID must be a whole number, not 'me'; see: eventlink show --help"),
         (
             "create-admin ana",
@@ -408,6 +412,7 @@ def test_a_setting_that_cannot_be_gets_one_line(
         ("models --limit 99999999999999999999", 2),
         ("token 0", 2),
         ("token 99999999999999999999", 2),
+        ("token nobody@\udcff", 2),
         ("evaluate --folds 0", 2),
         ("evaluate --as-of=", 13),
         ("serve --port 0", 2),
@@ -423,6 +428,27 @@ def test_the_other_commands_tell_bad_input_likewise(
     a_small_site(database)
     assert run(*words.split()) == code
     complaint(capsys.readouterr().err)
+
+
+def test_a_token_is_made_by_id_or_by_address(
+    database: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = a_small_site(database)
+    monkeypatch.setenv("SECRET_KEY", "0123456789abcdef0123456789abcdef")
+    settings.cache_clear()
+    site.run("UPDATE users SET email = 'Ana.Pop@example.org' WHERE id = 1")
+    for user in ("1", "ana.pop@example.ORG"):
+        assert run("token", user) == 0
+        claims = read(capsys.readouterr().out.strip(), Kind.ACCESS, settings().secret_key)
+        assert claims.user_id == 1
+    site.run("UPDATE users SET is_active = false WHERE id = 1")
+    for user, says in (
+        ("ana.pop@example.org", "user 1 does not exist or is not active"),
+        ("99", "user 99 does not exist or is not active"),
+        ("nobody@example.org", "no user has the address 'nobody@example.org'"),
+    ):
+        assert run("token", user) == errors.NotFoundError.exit_code
+        assert complaint(capsys.readouterr().err) == f"eventlink: error: {says}"
 
 
 @pytest.mark.parametrize("words", ["serve", "token 1"])
