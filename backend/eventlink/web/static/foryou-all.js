@@ -1,0 +1,90 @@
+// "All events": everything to come, searched, filtered and sorted. What is searched for is told.
+
+import { h, run } from "./dom.js";
+import { card } from "./foryou-card.js";
+import { openDetail } from "./foryou-detail.js";
+import { track } from "./foryou-mine.js";
+import { ask } from "./session.js";
+
+const PAGE = 20;
+const problems = h("div", { role: "alert" });
+const count = h("p", { class: "maker", role: "status" });
+const cards = h("ul", { class: "events" });
+const more = h("button", { class: "more", click: () => fetchPage(more), hidden: true });
+const query = h("input", {
+  type: "search",
+  placeholder: "Search events",
+  "aria-label": "Search events",
+  maxlength: 100,
+});
+const tag = h("select", { "aria-label": "Tag" }, h("option", { value: "" }, "All tags"));
+const sort = h(
+  "select",
+  { "aria-label": "Order" },
+  [
+    ["recommended", "Recommended"],
+    ["time", "Soonest"],
+    ["popular", "Popular"],
+  ].map(([value, label]) => h("option", { value }, label)),
+);
+const go = h("button", { class: "main", type: "submit" }, "Search");
+
+/** Its part of the page. */
+export const allView = h(
+  "section",
+  { id: "all", "aria-labelledby": "all-title" },
+  h(
+    "div",
+    { class: "strip" },
+    h("h2", { id: "all-title" }, "All events"),
+    count,
+    h("p", { class: "news", role: "status" }),
+  ),
+  h("form", { class: "search", role: "search", submit: search }, query, go, tag, sort),
+  problems,
+  cards,
+  more,
+);
+tag.addEventListener("change", () => {
+  begin();
+  if (tag.value) track({ type: "filter", meta: meta() }, "you filtered");
+});
+sort.addEventListener("change", begin);
+
+export async function startAll() {
+  const tags = await ask("GET", "api/tags?limit=100");
+  tag.append(...tags.map((one) => h("option", { value: one.name }, one.name)));
+}
+
+/** Show the first page, of what is asked for by now. */
+export function begin() {
+  cards.replaceChildren();
+  return fetchPage(go);
+}
+
+function search(event) {
+  event.preventDefault();
+  begin();
+  if (query.value.trim()) track({ type: "search", meta: meta() }, "your search");
+}
+
+function meta() {
+  const said = {};
+  if (query.value.trim()) said.query = query.value.trim();
+  if (tag.value) said.tags = [tag.value];
+  return said;
+}
+
+function fetchPage(button) {
+  return run(button, problems, async () => {
+    const asked = new URLSearchParams({ sort: sort.value, limit: PAGE, offset: cards.children.length });
+    if (query.value.trim()) asked.set("q", query.value.trim());
+    if (tag.value) asked.set("tag", tag.value);
+    const { total, items } = await ask("GET", `api/events?${asked}`);
+    cards.append(...items.map((event) => card(event, { open: () => openDetail(event) })));
+    const left = total - cards.children.length;
+    count.textContent = total === 1 ? "1 event to come" : `${total} events to come`;
+    more.hidden = left <= 0;
+    more.textContent = `Show ${Math.min(PAGE, left)} more`;
+  });
+}

@@ -1,0 +1,233 @@
+// "For you": the ranking as cards, followed while it is made anew.
+//
+// After each act that has the ranking made anew the page asks until a newer one is stored, puts it in
+// place of the old one, and tells how long that took and what has moved.
+
+import { h } from "./dom.js";
+import { card } from "./foryou-card.js";
+import { isReading, openDetail, tellReader } from "./foryou-detail.js";
+import { ask } from "./session.js";
+
+const LENGTH = 50;
+const PAGE = 12;
+const SOON_MS = 150;
+const LATER_MS = 400;
+const PATIENCE_MS = 15_000;
+const SLOW_MS = 1500;
+const MOVE_MS = 600;
+
+const maker = h("p", { class: "maker" });
+const cards = h("ol", { class: "events" });
+const more = h("button", { class: "more", click: showMore, hidden: true });
+
+let shown = null; // the list that is on the page
+let pending = null; // one that came while somebody was reading
+let length = PAGE; // how many of it are shown
+let acts = []; // what the ranking does not know yet
+let isFollowing = false;
+
+/** The list's part of the page. */
+export const listView = h(
+  "section",
+  { id: "for-you", "aria-labelledby": "for-you-title" },
+  h(
+    "div",
+    { class: "strip" },
+    h("h2", { id: "for-you-title", tabindex: -1 }, "For you"),
+    maker,
+    h("p", { class: "news", role: "status" }),
+  ),
+  cards,
+  more,
+);
+
+export async function startList() {
+  const list = await fetchList();
+  put(list);
+  if (acts.length > 0) {
+    // Who is new has said what they like; their first ranking may be there by now.
+    if (list.source === "cache") arrive(list);
+    follow();
+  } else if (list.source !== "cache") {
+    tell("Nothing was ranked for you yet. That happens within a second of whatever you do.");
+  }
+  setInterval(tellMaker, 1000);
+}
+
+const fetchList = (limit = LENGTH) => ask("GET", `api/recommendations?limit=${limit}`);
+
+document.addEventListener("acted", ({ detail }) => {
+  acts.push(detail);
+  tell("Ranking anew …", true);
+  if (shown && !isFollowing) follow();
+});
+document.addEventListener("read", () => {
+  if (pending) put(...pending);
+});
+
+/** Ask until a ranking is stored that is newer than all that was done. */
+async function follow() {
+  isFollowing = true;
+  let latest = pending?.[0] ?? shown;
+  while (acts.length > 0) {
+    const waited = performance.now() - acts.at(-1).ticks;
+    await new Promise((next) => setTimeout(next, waited < SLOW_MS ? SOON_MS : LATER_MS));
+    try {
+      if (isNewer(await fetchList(1), latest)) {
+        latest = await fetchList();
+        arrive(latest);
+      } else if (waited > PATIENCE_MS) {
+        acts = [];
+        receive(await fetchList(), "No new ranking came: is a worker running? This is the list as it is now");
+      } else if (waited > SLOW_MS) {
+        tell("Ranking anew … A person is ranked at most once in a few seconds.", true);
+      }
+    } catch (error) {
+      acts = [];
+      tell(error.message);
+    }
+  }
+  isFollowing = false;
+}
+
+function isNewer(list, old) {
+  if (list.source !== "cache") return false;
+  return old.source !== "cache" || Date.parse(list.generated_at) > Date.parse(old.generated_at);
+}
+
+function arrive(list) {
+  const made = Date.parse(list.generated_at);
+  const known = acts.filter((act) => act.date <= made);
+  acts = acts.filter((act) => act.date > made);
+  const last = known.at(-1);
+  const after = last
+    ? ` ${((performance.now() - last.ticks) / 1000).toFixed(1)} s after ${last.said}`
+    : "";
+  receive(list, `Ranked anew${after}`);
+}
+
+/** Show a list, but nothing moves while somebody reads. */
+function receive(list, told) {
+  if (isReading()) {
+    pending = [list, told];
+    tellReader(`${told}. The list moves when you close this.`);
+    tell(told);
+  } else put(list, told);
+}
+
+/** Put a list in place of the one that is shown, and tell what moved. */
+function put(list, told = null) {
+  pending = null;
+  const before = shown && new Map(shown.items.map((item, place) => [item.event.id, place]));
+  const rows = new Map([...cards.children].map((row) => [row.dataset.id, row.getBoundingClientRect()]));
+  const focused = cards.contains(document.activeElement) ? whereFocusIs() : null;
+  shown = list;
+  draw(before);
+  tellMaker();
+  if (focused) restore(focused);
+  if (rows.size > 0) animate(rows);
+  if (told) tell(`${told}${summary(before)}`);
+  if (acts.length > 0) tell("Ranking anew …", true);
+}
+
+function draw(before) {
+  const visible = shown.items.slice(0, length);
+  cards.replaceChildren(...visible.map((item, place) => row(item, place, before)));
+  if (visible.length === 0) cards.append(h("li", { class: "faint" }, "Nothing is left to recommend."));
+  more.hidden = visible.length === shown.items.length;
+  more.textContent = `Show ${Math.min(PAGE, shown.items.length - visible.length)} more`;
+}
+
+function row(item, place, before) {
+  const { event, reason } = item;
+  const list = shown;
+  return card(event, {
+    list,
+    place,
+    reason,
+    source: item.source === list.source ? null : item.source,
+    beside: h("div", { class: "place" }, h("span", { class: "rank" }, item.rank), moved(before, event, place)),
+    open: () => openDetail(event, { list, place, reason }),
+  });
+}
+
+function moved(before, event, place) {
+  if (!before) return null;
+  const old = before.get(event.id);
+  if (old === undefined) return h("span", { class: "move new" }, "new");
+  if (old === place) return null;
+  const by = Math.abs(old - place);
+  const [sign, word] = old > place ? ["▲", "up"] : ["▼", "down"];
+  return h("span", { class: `move ${word}`, "aria-label": `${by} ${word}`, role: "img" }, `${sign}${by}`);
+}
+
+function summary(before) {
+  const count = (word) => cards.querySelectorAll(`.move.${word}`).length;
+  const ids = new Set(shown.items.map((item) => item.event.id));
+  const gone = [...before].filter(([id, place]) => place < length && !ids.has(id)).length;
+  const parts = [
+    [count("up"), "up"],
+    [count("down"), "down"],
+    [count("new"), "new"],
+    [gone, "gone"],
+  ].filter(([number]) => number > 0);
+  if (parts.length === 0) return "; every event keeps its place.";
+  return `: ${parts.map(([number, word]) => `${number} ${word}`).join(", ")}.`;
+}
+
+/** Let every card glide from where it was; what is new comes out of the ground. */
+function animate(rows) {
+  if (matchMedia("(prefers-reduced-motion: reduce)").matches) return;
+  // Nothing is clicked by mistake while it moves.
+  cards.classList.add("moving");
+  setTimeout(() => cards.classList.remove("moving"), MOVE_MS);
+  for (const row of cards.children) {
+    const old = rows.get(row.dataset.id);
+    const shift = old && old.top - row.getBoundingClientRect().top;
+    const start = old ? { transform: `translateY(${shift}px)` } : { opacity: 0 };
+    if (shift !== 0) row.animate([start, {}], { duration: MOVE_MS, easing: "ease-in-out" });
+  }
+}
+
+function whereFocusIs() {
+  const focused = document.activeElement;
+  return { id: focused.closest("li")?.dataset.id, act: focused.dataset.act };
+}
+
+function restore({ id, act }) {
+  const same = cards.querySelector(`[data-id="${id}"] [data-act="${act}"]`);
+  (same ?? document.getElementById("for-you-title")).focus({ preventScroll: true });
+}
+
+function showMore() {
+  const first = length;
+  length += PAGE;
+  const fresh = shown.items.slice(first, length).map((item, place) => row(item, first + place, null));
+  cards.append(...fresh);
+  more.hidden = length >= shown.items.length;
+  more.textContent = `Show ${Math.min(PAGE, shown.items.length - length)} more`;
+  fresh[0]?.querySelector("button.title").focus();
+}
+
+/** Tell how the ranking fares, on whichever view is open. */
+function tell(text, isWaiting = false) {
+  for (const line of document.querySelectorAll("main .news")) {
+    if (line.textContent !== text) line.textContent = text;
+    line.classList.toggle("waiting", isWaiting);
+  }
+}
+
+/** Tell quietly who made the list, and how old it is. */
+function tellMaker() {
+  if (shown.source !== "cache") {
+    maker.textContent = "put together by the heuristic, just now";
+    return;
+  }
+  const seconds = Math.max(0, (Date.now() - Date.parse(shown.generated_at)) / 1000);
+  maker.textContent = `ranked by ${shown.model_version} ${inWords(seconds)} ago`;
+}
+
+function inWords(seconds) {
+  if (seconds < 100) return `${Math.round(seconds)} s`;
+  return seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${Math.round(seconds / 3600)} h`;
+}

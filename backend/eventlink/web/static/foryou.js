@@ -1,0 +1,109 @@
+// The demo's site: what people of the simulated city would see. Signs in, and puts the page together.
+
+import { byId, h } from "./dom.js";
+import { allView, begin, startAll } from "./foryou-all.js";
+import { listView, startList } from "./foryou-list.js";
+import { isBlank, load, mine } from "./foryou-mine.js";
+import { welcome } from "./foryou-welcome.js";
+import { startYou, youView } from "./foryou-you.js";
+import { readAddress, signOut, token } from "./session.js";
+import { signInForm } from "./signin.js";
+
+const NOTE =
+  "This is the demo's city. Make a new account to start as a stranger:" +
+  " any address and eight characters do. No mail is sent.";
+const OVER = "You were signed out: the token is no longer good. Sign in, or open a new link of make serve.";
+
+const TABS = [
+  ["for-you", "For you"],
+  ["all", "All events"],
+  ["you", "You"],
+];
+
+// A link with a token that is opened in this tab loads nothing: only what is behind the # is new.
+addEventListener("hashchange", () => {
+  if (location.hash.startsWith("#token=")) location.reload();
+});
+
+const isOver = location.hash === "#over";
+if (isOver) history.replaceState(null, "", location.pathname);
+readAddress();
+begun().catch(async (error) => {
+  if (error.status !== 401) {
+    byId("main").replaceChildren(h("p", { role: "alert" }, error.message));
+    return;
+  }
+  await enter(OVER);
+});
+
+async function begun() {
+  if (!token()) return enter(isOver ? OVER : NOTE);
+  await load();
+  return show();
+}
+
+/** Let somebody sign in; who is new is asked what they like first. */
+async function enter(note) {
+  await signInForm(byId("main"), { note, registering: true });
+  await load();
+  if (isBlank()) await welcome(byId("main"));
+  await show();
+}
+
+async function show() {
+  header();
+  byId("main").replaceChildren(h("div", { class: "columns" }, listView, allView, youView), hint());
+  turn("for-you");
+  await Promise.all([startList(), startYou(), startAll()]);
+  setInterval(leaveIfOver, 1000);
+}
+
+/** Whichever request finds that the token is no longer good, everything begins anew. */
+function leaveIfOver() {
+  if (token()) return;
+  location.hash = "#over";
+  location.reload();
+}
+
+function header() {
+  const tab = ([name, label]) =>
+    h("button", { class: "tab", "data-tab": name, click: () => turn(name) }, label);
+  const leave = () => {
+    signOut();
+    location.reload();
+  };
+  document.querySelector("header.bar").append(
+    h("nav", { "aria-label": "Views" }, TABS.map(tab)),
+    h(
+      "div",
+      { class: "end" },
+      h("span", { class: "who" }, mine.profile.full_name ?? mine.profile.email ?? `person ${mine.profile.id}`),
+      h("a", { href: "admin" }, "Administration"),
+      h("a", { href: "docs" }, "API"),
+      h("button", { click: leave }, "Sign out"),
+    ),
+  );
+}
+
+function turn(name) {
+  document.body.dataset.tab = name;
+  for (const tab of document.querySelectorAll("button.tab")) {
+    if (tab.dataset.tab === name) tab.setAttribute("aria-current", "page");
+    else tab.removeAttribute("aria-current");
+  }
+  if (name === "all") begin();
+  scrollTo(0, 0);
+}
+
+function hint() {
+  const command = "EVENTLINK_DATA_DIR=.eventlink/demo ENVIRONMENT=development .venv/bin/eventlink token 42";
+  return h(
+    "details",
+    { class: "hint" },
+    h("summary", {}, "See this as somebody else"),
+    h("p", {}, "Sign out and make a new account, of which nothing is known. Or be one of the city's people:"),
+    h("pre", {}, h("code", {}, command)),
+    h("p", {}, "prints an access token of person 42, good for 30 minutes. Open this address with it:"),
+    h("pre", {}, h("code", {}, `${location.origin}${location.pathname}#token=…`)),
+  );
+}

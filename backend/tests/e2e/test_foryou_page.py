@@ -1,0 +1,111 @@
+"""The demo's site, in a browser: somebody new is ranked anew while they look."""
+
+from collections.abc import Iterator
+
+import pytest
+from e2e.conftest import PATIENCE, Platform, serving, wait_for
+from playwright.sync_api import Page, expect
+
+TIMEOUT = 1000 * PATIENCE
+NARROW = {"width": 400, "height": 800}
+
+
+@pytest.fixture
+def demo(database: str) -> Iterator[Platform]:
+    """A small city as ``make serve`` serves it, to browsers too."""
+    with serving(
+        database,
+        ENVIRONMENT="development",
+        RECOMMENDATIONS_REALTIME_REFRESH_MIN_INTERVAL_SECONDS="0",
+    ) as made:
+        made.run("eventlink", "simulate", "--users", "300", "--events", "150", "--days", "30")
+        made.run("eventlink", "recompute", "--skip-training", "--folds", "0")
+        made.serve()
+        made.start("eventlink", "worker")
+        yield made
+
+
+def overflows(page: Page) -> bool:
+    """Tell whether the page is wider than the window."""
+    wide: bool = page.evaluate("() => document.documentElement.scrollWidth > innerWidth")
+    return wide
+
+
+def test_somebody_new_is_ranked_anew_while_they_look(demo: Platform, page: Page) -> None:
+    expect.set_options(timeout=TIMEOUT)
+    page.goto(f"{demo.apis[0].base_url}")
+
+    # Somebody new says what they like, and has a ranking of their own.
+    page.get_by_label("E-mail").fill("ana@example.org")
+    page.get_by_label("Password").fill("correct horse battery")
+    page.get_by_role("button", name="Make a new account").click()
+    for number in range(3):
+        page.locator(".choice").nth(number).click()
+    page.get_by_role("button", name="Show me my events").click()
+    news = page.locator("#for-you .news")
+    expect(news).to_contain_text("after you said what you like")
+    expect(page.locator("#you .chip.liked")).to_have_count(3)
+    [(ana, generated_at)] = demo.ask(
+        "SELECT u.id, max(r.generated_at) FROM users AS u"
+        " JOIN user_recommendations AS r ON r.user_id = u.id"
+        " WHERE u.email = 'ana@example.org' GROUP BY u.id"
+    )
+
+    def acts(kind: str) -> list[tuple[int, str, int, str]]:
+        """What she did of a kind: event, list and place, and who had made the list."""
+        return demo.ask(
+            "SELECT event_id, request_id, position, source FROM event_interactions"
+            " WHERE user_id = %s AND interaction_type = %s ORDER BY id",
+            ana,
+            kind,
+        )
+
+    # What she sees is told, with its place in its list.
+    rows = page.locator("#for-you .event")
+    shown = [int(row.get_attribute("data-id") or 0) for row in rows.all()]
+    request_id = rows.first.locator("[data-request-id]").get_attribute("data-request-id")
+    wait_for(lambda: (shown[0], request_id, 0, "cache") in acts("impression"))
+    wait_for(lambda: (shown[1], request_id, 1, "cache") in acts("impression"))
+
+    # She opens an event and registers; nothing moves behind what she reads.
+    rows.nth(1).get_by_role("heading").get_by_role("button").click()
+    opened = page.get_by_role("dialog")
+    expect(opened.get_by_text("remembered by")).to_be_visible()
+    opened.get_by_role("button", name="Register", exact=True).click()
+    expect(opened.locator("p.news")).to_contain_text("after you registered")
+    assert [int(row.get_attribute("data-id") or 0) for row in rows.all()] == shown
+    page.keyboard.press("Escape")
+
+    # The list is another one now, and tells so.
+    expect(page.locator(f'#for-you [data-id="{shown[1]}"]')).to_have_count(0)
+    expect(news).to_contain_text("after you registered")
+    expect(news).to_contain_text("1 gone")
+    expect(page.locator("#you").get_by_role("button", name="Unregister")).to_be_visible()
+    assert acts("click") == acts("view") == [(shown[1], request_id, 1, "cache")]
+    [(renewed_at,)] = demo.ask(
+        "SELECT max(generated_at) FROM user_recommendations WHERE user_id = %s", ana
+    )
+    assert renewed_at > generated_at
+    assert demo.ask("SELECT event_id FROM registrations WHERE user_id = %s", ana) == [(shown[1],)]
+
+    # What she searches for is told too; and the page is as wide as a telephone where that is all.
+    page.set_viewport_size(NARROW)
+    assert not overflows(page)
+    page.get_by_role("button", name="You", exact=True).click()
+    expect(page.locator("#you")).to_be_visible()
+    assert not overflows(page)
+    page.get_by_role("button", name="All events").click()
+    page.get_by_label("Search events").fill("a")
+    page.get_by_role("button", name="Search").click()
+    expect(page.locator("#all .event").first).to_be_visible()
+    assert not overflows(page)
+    wait_for(
+        lambda: (
+            demo.ask(
+                "SELECT meta ->> 'query' FROM event_interactions"
+                " WHERE user_id = %s AND interaction_type = 'search'",
+                ana,
+            )
+            == [("a",)]
+        )
+    )
