@@ -8,6 +8,8 @@ SYSTEM_POSTGRES = $(lastword $(sort $(wildcard /usr/lib/postgresql/*/bin)))
 PORT ?= 8000
 DEMO = env -u DATABASE_URL EVENTLINK_DATA_DIR=.eventlink/demo ENVIRONMENT=development $(BIN)/eventlink
 
+ADMINISTRATOR = demo-admin@example.org
+
 no_city = { echo "no city yet; run make demo first" >&2; exit 1; }
 
 # Install a Debian package where we may; fails elsewhere.
@@ -54,7 +56,7 @@ demo: setup ## Simulate a city on the embedded PostgreSQL, train, publish, show
 	@$(DEMO) show --sample 3 --top 5 --language en
 	@echo
 	@echo "How to go on:"
-	@echo "  make serve    serve this city over HTTP, with a worker that keeps it fresh"
+	@echo "  make serve    serve this city, to be opened in a browser, with a worker that keeps it fresh"
 	@echo "For other commands on this city, with DATABASE_URL unset:"
 	@echo "  export EVENTLINK_DATA_DIR=.eventlink/demo ENVIRONMENT=development"
 	@echo "  $(BIN)/eventlink show 17"
@@ -64,13 +66,24 @@ demo: setup ## Simulate a city on the embedded PostgreSQL, train, publish, show
 	@echo "  $(BIN)/eventlink migrate && $(BIN)/eventlink import DIR && $(BIN)/eventlink recompute"
 	@echo "To read on: $(BIN)/eventlink --help, README.md, docs/"
 
-serve: setup ## Serve the demo's city over HTTP, with a worker that keeps it fresh (PORT=8000)
+serve: setup ## Serve the demo's city, to be opened in a browser, with a worker that keeps it fresh (PORT=8000)
 	@[ -d .eventlink/demo ] || $(no_city)
 	@$(DEMO) migrate
-	@$(DEMO) token 17 >/dev/null 2>&1 || $(no_city)
 	@# Ctrl-C reaches the worker too, and then there is nobody left to stop.
-	@$(DEMO) worker & worker=$$!; trap '{ kill $$worker; wait $$worker; } 2>/dev/null' EXIT; \
-		echo "try: curl -s -H \"Authorization: Bearer \$$(make -s -C $(CURDIR) token)\" localhost:$(PORT)/api/recommendations"; \
+	@person=$$($(DEMO) token 17 2>/dev/null) || $(no_city); \
+		$(DEMO) worker & worker=$$!; trap '{ kill $$worker; wait $$worker; } 2>/dev/null' EXIT; \
+		administrator=$$($(DEMO) token $(ADMINISTRATOR) 2>/dev/null) || administrator=$$( \
+			$(BIN)/python -c 'import secrets; print(secrets.token_urlsafe())' \
+				| $(DEMO) create-admin $(ADMINISTRATOR) >/dev/null \
+			&& $(DEMO) token $(ADMINISTRATOR)) || exit 1; \
+		echo; \
+		echo "Open in a browser; these links are good for 30 minutes:"; \
+		echo "  as person 17          http://localhost:$(PORT)/#token=$$person"; \
+		echo "  as somebody new       http://localhost:$(PORT)/"; \
+		echo "  as an administrator   http://localhost:$(PORT)/admin#token=$$administrator"; \
+		echo "or ask the API:"; \
+		echo "  curl -s -H \"Authorization: Bearer \$$(make -s -C $(CURDIR) token)\" localhost:$(PORT)/api/recommendations"; \
+		echo; \
 		$(DEMO) serve --port $(PORT)
 
 token: setup ## Print an access token of one of the demo's people
