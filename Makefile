@@ -8,6 +8,7 @@ SYSTEM_POSTGRES = $(lastword $(sort $(wildcard /usr/lib/postgresql/*/bin)))
 PORT ?= 8000
 DEMO = env -u DATABASE_URL EVENTLINK_DATA_DIR=.eventlink/demo ENVIRONMENT=development $(BIN)/eventlink
 
+REGULAR = 778
 ADMINISTRATOR = demo-admin@example.org
 
 no_city = { echo "no city yet; run make demo first" >&2; exit 1; }
@@ -69,18 +70,23 @@ demo: setup ## Simulate a city on the embedded PostgreSQL, train, publish, show
 serve: setup ## Serve the demo's city, to be opened in a browser, with a worker that keeps it fresh (PORT=8000)
 	@[ -d .eventlink/demo ] || $(no_city)
 	@$(DEMO) migrate
-	@# Ctrl-C reaches the worker too, and then there is nobody left to stop.
-	@person=$$($(DEMO) token 17 2>/dev/null) || $(no_city); \
+	@# Ctrl-C reaches the worker too, and then there is nobody left to stop. One visitor does one thing after
+	@# another, and is not to wait five seconds for what each changes.
+	@export RECOMMENDATIONS_REALTIME_REFRESH_MIN_INTERVAL_SECONDS=1; \
+		person=$$($(DEMO) token 17 2>/dev/null) || $(no_city); \
 		$(DEMO) worker & worker=$$!; trap '{ kill $$worker; wait $$worker; } 2>/dev/null' EXIT; \
 		administrator=$$($(DEMO) token $(ADMINISTRATOR) 2>/dev/null) || administrator=$$( \
 			$(BIN)/python -c 'import secrets; print(secrets.token_urlsafe())' \
 				| $(DEMO) create-admin $(ADMINISTRATOR) >/dev/null \
 			&& $(DEMO) token $(ADMINISTRATOR)) || exit 1; \
+		regular=$$($(DEMO) token $(REGULAR) 2>/dev/null); \
 		echo; \
 		echo "Open in a browser; these links are good for 30 minutes:"; \
-		echo "  as person 17          http://localhost:$(PORT)/#token=$$person"; \
-		echo "  as somebody new       http://localhost:$(PORT)/"; \
-		echo "  as an administrator   http://localhost:$(PORT)/admin#token=$$administrator"; \
+		printf '  %-40s%s\n' \
+			"as person 17, of whom little is known" "http://localhost:$(PORT)/#token=$$person" \
+			$${regular:+"as person $(REGULAR), who goes out a lot" "http://localhost:$(PORT)/#token=$$regular"} \
+			"as somebody new" "http://localhost:$(PORT)/" \
+			"as an administrator" "http://localhost:$(PORT)/admin#token=$$administrator"; \
 		echo "or ask the API:"; \
 		echo "  curl -s -H \"Authorization: Bearer \$$(make -s -C $(CURDIR) token)\" localhost:$(PORT)/api/recommendations"; \
 		echo; \

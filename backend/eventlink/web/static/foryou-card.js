@@ -56,14 +56,13 @@ export function seats(event) {
   return h("span", { class: "seats" }, text);
 }
 
+/** Its tags; those I like stand out. */
 export function tags(event) {
-  return h(
-    "ul",
-    { class: "chips", "aria-label": "Tags" },
-    event.tags.map((tag) =>
-      h("li", { class: mine.interests.has(tag.id) ? "chip liked" : "chip" }, tag.name),
-    ),
-  );
+  const look = (tag) => (mine.interests.has(tag.id) ? "chip liked" : "chip");
+  const list = h("ul", { class: "chips drawn", "aria-label": "Tags" });
+  list.draw = () => list.replaceChildren(...event.tags.map((tag) => h("li", { class: look(tag) }, tag.name)));
+  list.draw();
+  return list;
 }
 
 /**
@@ -104,7 +103,7 @@ export function card(event, { list = {}, place, beside = null, reason = null, so
 
 /** What can be done with an event. Drawn anew whenever what I said changes. */
 export function actions(event) {
-  const row = h("div", { class: "actions" });
+  const row = h("div", { class: "actions drawn" });
   row.draw = () => {
     const focused = row.contains(document.activeElement) && document.activeElement.dataset.act;
     const isOpen = row.querySelector("details")?.open;
@@ -117,7 +116,7 @@ export function actions(event) {
 }
 
 document.addEventListener("mine", () => {
-  for (const row of document.querySelectorAll(".actions")) row.draw();
+  for (const part of document.querySelectorAll(".drawn")) part.draw();
 });
 
 function buttons(event) {
@@ -162,7 +161,7 @@ function tuning(event, organizer) {
       toggleButton(`like-${tag.id}`, "interests", tag, ["More", "More ✓"]),
       button(`hide-${tag.id}`, "Hide", {
         "aria-label": `Hide ${tag.name}`,
-        work: () => toggle("hidden", tag, true, `No more events with “${tag.name}”.`),
+        work: () => hide("hidden", tag, `No more events with “${tag.name}”.`),
       }),
     );
   return h(
@@ -175,7 +174,7 @@ function tuning(event, organizer) {
       event.tags.map(row),
       organizer &&
         button("block", `Not ${organizer.name}`, {
-          work: () => toggle("blocked", organizer, true, `No more events with ${organizer.name}.`),
+          work: () => hide("blocked", organizer, `No more events with ${organizer.name}.`),
         }),
     ),
   );
@@ -187,16 +186,24 @@ async function toggle(kind, thing, isOn, told) {
   if (told && isOn) toast(told, () => change(kind, thing, false));
 }
 
+async function hide(kind, thing, told) {
+  await toggle(kind, thing, true, told);
+  closeMenus(() => true);
+}
+
 function button(act, label, { work, ...attributes }) {
   const made = h("button", { "data-act": act, type: "button", ...attributes }, label);
+  let isBusy = false;
   made.addEventListener("click", async () => {
-    made.disabled = true;
+    // Not disabled meanwhile: then it would lose the focus.
+    if (isBusy) return;
+    isBusy = true;
     try {
       await work();
     } catch (error) {
       toast(error.message);
     } finally {
-      made.disabled = false;
+      isBusy = false;
     }
   });
   return made;

@@ -61,9 +61,15 @@ document.addEventListener("acted", ({ detail }) => {
   tell("Ranking anew …", true);
   if (shown && !isFollowing) follow();
 });
-document.addEventListener("read", () => {
-  if (pending) put(...pending);
-});
+document.addEventListener("read", settle);
+cards.addEventListener("toggle", settle, { capture: true });
+
+/** Nothing moves while somebody reads an event, or has a card's menu open. */
+const isBusy = () => isReading() || cards.querySelector("details[open]") !== null;
+
+function settle() {
+  if (pending && !isBusy()) put(...pending);
+}
 
 /** Ask until a ranking is stored that is newer than all that was done. */
 async function follow() {
@@ -106,12 +112,12 @@ function arrive(list) {
   receive(list, `Ranked anew${after}`);
 }
 
-/** Show a list, but nothing moves while somebody reads. */
+/** Show a list as soon as it may be moved. */
 function receive(list, told) {
-  if (isReading()) {
+  if (isBusy()) {
     pending = [list, told];
     tellReader(`${told}. The list moves when you close this.`);
-    tell(told);
+    tell(`${told}. The list moves when you close the menu.`);
   } else put(list, told);
 }
 

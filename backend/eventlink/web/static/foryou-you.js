@@ -35,7 +35,6 @@ export async function knownCities() {
 document.addEventListener("mine", draw);
 
 function draw() {
-  const focused = content.contains(document.activeElement) && document.activeElement.dataset.act;
   content.replaceChildren(
     part("Interests", chips("interests"), adding()),
     part("Going to", rows("registered")),
@@ -46,7 +45,6 @@ function draw() {
     part("City", setting("city", citySelect(cities, mine.profile.city))),
     part("Reasons are told in", setting("language", languageSelect(mine.profile.language))),
   );
-  if (focused) content.querySelector(`[data-act="${focused}"]`)?.focus();
 }
 
 const part = (title, ...children) => h("section", {}, h("h3", {}, title), ...children);
@@ -81,6 +79,7 @@ function rows(kind) {
         "li",
         {},
         h("button", { class: "plain name", click: () => show(event) }, titleOf(event)),
+        event.status === "cancelled" ? h("span", { class: "seats" }, "called off") : null,
         h(
           "div",
           { class: "line" },
@@ -110,18 +109,21 @@ function adding() {
     h("option", { value: "" }, "Add an interest …"),
     free.map((tag) => h("option", { value: tag.id }, tag.name)),
   );
-  box.addEventListener("change", () => {
+  box.addEventListener("change", async () => {
     const tag = free.find((one) => String(one.id) === box.value);
-    if (tag) run(box, problems, () => change("interests", { id: tag.id, name: tag.name }, true));
+    if (!tag) return;
+    await run(box, problems, () => change("interests", { id: tag.id, name: tag.name }, true));
+    content.querySelector('[data-act="add"]').focus(); // the next one is added where this one was
   });
   return box;
 }
 
 /** Change the profile's field as soon as something else is chosen. */
 function setting(field, box) {
-  box.dataset.act = field;
-  const work = () => run(box, problems, () => changeProfile({ [field]: box.value || null }));
-  box.addEventListener("change", work);
+  box.addEventListener("change", async () => {
+    await run(box, problems, () => changeProfile({ [field]: box.value || null }));
+    box.focus();
+  });
   return box;
 }
 

@@ -28,13 +28,12 @@ addEventListener("hashchange", () => {
 const isOver = location.hash === "#over";
 if (isOver) history.replaceState(null, "", location.pathname);
 readAddress();
-begun().catch(async (error) => {
-  if (error.status !== 401) {
-    byId("main").replaceChildren(h("p", { role: "alert" }, error.message));
-    return;
-  }
-  await enter(OVER);
-});
+begun()
+  .catch((error) => {
+    if (error.status !== 401) throw error;
+    return enter(OVER);
+  })
+  .catch((error) => byId("main").replaceChildren(h("p", { role: "alert" }, error.message)));
 
 async function begun() {
   if (!token()) return enter(isOver ? OVER : NOTE);
@@ -78,8 +77,9 @@ function header() {
       "div",
       { class: "end" },
       h("span", { class: "who" }, mine.profile.full_name ?? mine.profile.email ?? `person ${mine.profile.id}`),
-      h("a", { href: "admin" }, "Administration"),
-      h("a", { href: "docs" }, "API"),
+      // In tabs of their own: whoever administers is somebody else.
+      h("a", { href: "admin", target: "_blank" }, "Administration"),
+      h("a", { href: "docs", target: "_blank" }, "API"),
       h("button", { click: leave }, "Sign out"),
     ),
   );
@@ -95,15 +95,16 @@ function turn(name) {
   scrollTo(0, 0);
 }
 
+/** How to see all this with other eyes. */
 function hint() {
-  const command = "EVENTLINK_DATA_DIR=.eventlink/demo ENVIRONMENT=development .venv/bin/eventlink token 42";
+  const command = "EVENTLINK_DATA_DIR=.eventlink/demo ENVIRONMENT=development .venv/bin/eventlink token 778";
   return h(
     "details",
     { class: "hint" },
     h("summary", {}, "See this as somebody else"),
     h("p", {}, "Sign out and make a new account, of which nothing is known. Or be one of the city's people:"),
     h("pre", {}, h("code", {}, command)),
-    h("p", {}, "prints an access token of person 42, good for 30 minutes. Open this address with it:"),
+    h("p", {}, "prints an access token of person 778, good for 30 minutes. Open this address with it:"),
     h("pre", {}, h("code", {}, `${location.origin}${location.pathname}#token=…`)),
   );
 }
