@@ -48,8 +48,8 @@ export async function startList() {
     // Who is new has said what they like; their first ranking may be there by now.
     if (list.source === "cache") arrive(list);
     follow();
-  } else if (list.source !== "cache") {
-    tell("Nothing was ranked for you yet. That happens within a second of whatever you do.");
+  } else {
+    tell("Open an event, register, say what you like: moments later the list is ranked anew.", "quiet");
   }
   setInterval(tellMaker, 1000);
 }
@@ -58,7 +58,7 @@ const fetchList = (limit = LENGTH) => ask("GET", `api/recommendations?limit=${li
 
 document.addEventListener("acted", ({ detail }) => {
   acts.push(detail);
-  tell("Ranking anew …", true);
+  tell("Ranking anew …", "waiting");
   if (shown && !isFollowing) follow();
 });
 document.addEventListener("read", settle);
@@ -86,7 +86,7 @@ async function follow() {
         acts = [];
         receive(await fetchList(), "No new ranking came: is a worker running? This is the list as it is now");
       } else if (waited > SLOW_MS) {
-        tell("Ranking anew … A person is ranked at most once in a few seconds.", true);
+        tell("Ranking anew … A person is ranked at most once in a few seconds.", "waiting");
       }
     } catch (error) {
       acts = [];
@@ -133,7 +133,7 @@ function put(list, told = null) {
   if (focused) restore(focused);
   if (rows.size > 0) animate(rows);
   if (told) tell(`${told}${summary(before)}`);
-  if (acts.length > 0) tell("Ranking anew …", true);
+  if (acts.length > 0) tell("Ranking anew …", "waiting");
 }
 
 function draw(before) {
@@ -216,10 +216,10 @@ function showMore() {
 }
 
 /** Tell how the ranking fares, on whichever view is open. */
-function tell(text, isWaiting = false) {
+function tell(text, mood = "") {
   for (const line of document.querySelectorAll("main .news")) {
     if (line.textContent !== text) line.textContent = text;
-    line.classList.toggle("waiting", isWaiting);
+    line.className = `news ${mood}`;
   }
 }
 
