@@ -266,8 +266,8 @@ def _ratio(x: float, x_end: float, y: float, y_end: float, sign: int) -> float:
     square = (x * y_half) ** 2 + (y * x_half) ** 2 - (x_half * y_half) ** 2
     root = math.sqrt(max(square, 0.0))
     if sign < 0:
-        return (x * x - x_half * x_half) / (x * y + root) if x else 0.0
-    return (x * y + root) / (y * y - y_half * y_half)
+        return x_end * (2 * x - x_end) / (x * y + root) if x else 0.0
+    return (x * y + root) / (y_end * (2 * y - y_end))
 
 
 def _wilson(ratio: float, n: float, quantile: float) -> tuple[float, float]:

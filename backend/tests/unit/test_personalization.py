@@ -163,6 +163,12 @@ def test_many_users_give_the_textbook_s_intervals() -> None:
     assert ends[1] - ends[0] == pytest.approx(2 * log_half, rel=0.03)
 
 
+def test_an_end_as_good_as_zero_divides_nothing_by_zero() -> None:
+    found = lift(Rate(0.2, 0.1, 0.3), Rate(0.1, 1e-30, 0.5))
+    assert found.relative is not None
+    assert 1e20 < found.relative.high < np.inf
+
+
 USUAL = estimate(np.full(50, 10.0), np.repeat([0.0, 1.0], 25))
 
 
