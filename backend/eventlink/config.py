@@ -139,6 +139,10 @@ class Settings(BaseSettings):
         default="1",
         description="Name of the experiment; a new one draws anew who is in its control arm.",
     )
+    recommendations_guardrail: bool = Field(
+        default=True,
+        description="Take a model back that surely does harm, while an experiment runs.",
+    )
     worker_heartbeat_seconds: float = Field(
         default=10,
         gt=0,
@@ -202,6 +206,11 @@ class Settings(BaseSettings):
     def options_of_lists(self) -> dict[str, Any]:
         """What the site's lists are to be like, by the names of ``TrainOptions``."""
         return {name: getattr(self, f"recommendations_{name}") for name in OPTIONS_OF_LISTS}
+
+    @property
+    def experiment_runs(self) -> bool:
+        """Whether some are in control and others not: not where the heuristic answers everybody."""
+        return self.recommendations_use_ml_cache and self.recommendations_control_share > 0
 
     @property
     def refreshes_enabled(self) -> bool:

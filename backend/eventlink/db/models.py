@@ -124,6 +124,25 @@ def activate_model(conn: Connection, model_version: str, note: dict[str, Any]) -
     conn.execute(update(RecommenderModel).where(same).values(is_active=True, meta=meta))
 
 
+def stored_meta(conn: Connection, model_version: str) -> dict[str, Any]:
+    """Return what is told of a model; nothing where it is not stored."""
+    same = RecommenderModel.model_version == model_version
+    return _object(conn.execute(select(RecommenderModel.meta).where(same)).scalar_one_or_none())
+
+
+def note_guardrail(conn: Connection, model_version: str, note: dict[str, Any]) -> None:
+    """Store what the guardrail found of a model, as ``meta.guardrail``.
+
+    Args:
+        conn: Inside a transaction that holds ``lock_models``.
+        model_version: Which.
+        note: What is known now.
+    """
+    meta = {**stored_meta(conn, model_version), "guardrail": note}
+    same = RecommenderModel.model_version == model_version
+    conn.execute(update(RecommenderModel).where(same).values(meta=meta))
+
+
 def is_version_taken(conn: Connection, model_version: str) -> bool:
     """Tell whether a model of that version is stored."""
     same = RecommenderModel.model_version == model_version

@@ -22,12 +22,9 @@ class Arm(StrEnum):
 
 
 def arm_of(user_id: int) -> Arm | None:
-    """Return a user's arm in the experiment that the settings run; None where none runs.
-
-    Where the heuristic answers everybody there is nothing to compare it with.
-    """
+    """Return a user's arm in the experiment that the settings run; None where none runs."""
     site = settings()
-    if not site.recommendations_control_share or not site.recommendations_use_ml_cache:
+    if not site.experiment_runs:
         return None
     return assign(site.recommendations_experiment, user_id, site.recommendations_control_share)
 

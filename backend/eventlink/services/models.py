@@ -39,6 +39,8 @@ class ModelSummary:
     """Whether it was allowed to serve when it was trained, and why."""
     activations: list[dict[str, Any]]
     """Who made it serve by hand, and when."""
+    guardrail: dict[str, Any] | None
+    """What the guardrail found while it served in an experiment, and decided."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,7 @@ def list_models(conn: Connection, limit: int) -> list[ModelSummary]:
             metrics=row.meta.get("metrics"),
             gate=row.meta.get("gate"),
             activations=row.meta.get("activations", []),
+            guardrail=row.meta.get("guardrail"),
         )
         for row in model_rows(conn, limit)
     ]

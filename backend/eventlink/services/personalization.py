@@ -163,7 +163,7 @@ def personalization_metrics(conn: Connection, days: int, now: datetime) -> Perso
     since = today - timedelta(days=days - 1)
     experiment = settings().recommendations_experiment
     found = outcomes(conn, since, now, REGISTRATION_WINDOW, experiment)
-    treatment, control = (_figures(found.by_arm.get(arm, NOTHING)) for arm in Arm)
+    treatment, control = (found.by_arm.get(arm, NOTHING) for arm in Arm)
     each_day = [(since + timedelta(days=number)).date() for number in range(days)]
     return PersonalizationMetrics(
         since=since,
@@ -185,29 +185,52 @@ def personalization_metrics(conn: Connection, days: int, now: datetime) -> Perso
             for version, sums in found.by_model_version.items()
         ],
         by_arm=[ArmFigures(**vars(_figures(sums)), arm=arm) for arm, sums in found.by_arm.items()],
-        lift=Lifts(
-            experiment=experiment,
-            ctr=lift(treatment.ctr, control.ctr),
-            registration_conversion=lift(
-                treatment.registration_conversion, control.registration_conversion
-            ),
-        ),
+        lift=compare(experiment, treatment, control),
     )
 
 
-def _figures(sums: Sums) -> Figures:
+def compare(
+    experiment: str, treatment: Sums, control: Sums, confidence: float = CONFIDENCE
+) -> Lifts:
+    """Tell how much more the treatment's impressions lead to than the control's.
+
+    Args:
+        experiment: Its name.
+        treatment: Sums over the users of the one arm.
+        control: The same of the other.
+        confidence: How often each interval is to hold the truth.
+    """
+    one, other = (_figures(sums, confidence) for sums in (treatment, control))
+    return Lifts(
+        experiment=experiment,
+        ctr=lift(one.ctr, other.ctr),
+        registration_conversion=lift(one.registration_conversion, other.registration_conversion),
+    )
+
+
+def _figures(sums: Sums, confidence: float = CONFIDENCE) -> Figures:
     return Figures(
         users=sums.users,
         impressions=int(sums.n),
         clicks=int(sums.c),
         registrations=int(sums.r),
-        ctr=rate(sums.users, sums.n, sums.c, sums.nn, sums.nc, sums.cc),
-        registration_conversion=rate(sums.users, sums.n, sums.r, sums.nn, sums.nr, sums.rr),
+        ctr=rate(sums.users, sums.n, sums.c, sums.nn, sums.nc, sums.cc, confidence),
+        registration_conversion=rate(
+            sums.users, sums.n, sums.r, sums.nn, sums.nr, sums.rr, confidence
+        ),
     )
 
 
-def rate(users: int, n: float, y: float, nn: float, ny: float, yy: float) -> Rate:
-    """Estimate a ratio of two sums over users, with its 95 % interval.
+def rate(
+    users: int,
+    n: float,
+    y: float,
+    nn: float,
+    ny: float,
+    yy: float,
+    confidence: float = CONFIDENCE,
+) -> Rate:
+    """Estimate a ratio of two sums over users, with its interval.
 
     Args:
         users: How many.
@@ -216,6 +239,7 @@ def rate(users: int, n: float, y: float, nn: float, ny: float, yy: float) -> Rat
         nn: Sum of the squares of impressions.
         ny: Sum of impressions times successes.
         yy: Sum of the squares of successes.
+        confidence: How often the interval is to hold the truth.
     """
     if not n:
         return Rate(None, None, None)
@@ -228,7 +252,7 @@ def rate(users: int, n: float, y: float, nn: float, ny: float, yy: float) -> Rat
     # Impressions that never or always succeed tell nothing of how users differ: at worst each user
     # is one observation.
     worth = min(ratio * (1 - ratio) / variance, n) if variance > 0 else users
-    quantile = float(stdtrit(effective - 1, (1 + CONFIDENCE) / 2))
+    quantile = float(stdtrit(effective - 1, (1 + confidence) / 2))
     return Rate(ratio, *_wilson(ratio, worth, quantile))
 
 

@@ -45,6 +45,7 @@ class ActiveModel:
     trained_at: str | None
     metrics: dict[str, Any] | None
     gate: dict[str, Any] | None
+    guardrail: dict[str, Any] | None
     meta: dict[str, Any]
     """All that was stored with it."""
 
@@ -98,6 +99,7 @@ def status(conn: Connection, now: datetime) -> RecommenderStatus:
             trained_at=stored.meta.get("trained_at"),
             metrics=stored.meta.get("metrics"),
             gate=stored.meta.get("gate"),
+            guardrail=stored.meta.get("guardrail"),
             meta=stored.meta,
         )
     return RecommenderStatus(

@@ -23,6 +23,7 @@ from procrastinate.worker import Worker
 
 from eventlink.db.jobs import RECOMPUTE, REFRESH_QUEUE, TRAINING_QUEUE
 from eventlink.errors import InvalidOptionError
+from eventlink.services.guardrail import check
 from eventlink.services.jobs import prune, rescue_jobs, sweep
 from eventlink.worker.handlers import Recompute, Refresh, boundary, register
 from eventlink.worker.pulse import beat
@@ -30,6 +31,7 @@ from eventlink.worker.queue import TROUBLES, FencedManager, connector, warn
 from eventlink.worker.timing import (
     CANCEL_EVERY,
     FETCH_EVERY,
+    GUARD_EVERY,
     HAND_BACK_WITHIN,
     MISSED_WITHIN,
     PRUNE_EVERY,
@@ -94,6 +96,7 @@ async def run(
             asyncio.create_task(_every(SWEEP_EVERY, sweep)),
             asyncio.create_task(refresh.keep_up()),
             asyncio.create_task(_every(PRUNE_EVERY, lambda: prune(datetime.now(UTC)))),
+            asyncio.create_task(_every(GUARD_EVERY, lambda: check(datetime.now(UTC)))),
         ]
         if pulse is not None:
             loops.append(asyncio.create_task(beat(pulse, timing.heartbeat)))

@@ -20,6 +20,9 @@ LOAD_LOOK_EVERY = 0.05
 """Seconds between looks whether what is loaded beside the refreshes is there."""
 PRUNE_EVERY = 3600.0
 """Seconds between deletions of jobs that ended long ago."""
+GUARD_EVERY = 1800.0
+"""Seconds between comparisons of an experiment's arms: each reads what was shown since the model
+serves, and harm takes hours to be sure of."""
 MISSED_WITHIN = 6 * 3600.0
 """Seconds until which a scheduled job that no worker was there to queue is made up for: rankings
 of a morning are better than none until the next night."""

@@ -20,7 +20,7 @@ import psycopg
 import pytest
 import structlog
 from alembic import command
-from integration.sites import Site, eventually
+from integration.sites import Site, eventually, rank_at
 from integration.workers import (
     FAILING,
     INSTANT,
@@ -583,6 +583,22 @@ def test_a_new_event_enters_rankings_though_nobody_does_anything(town: Site) -> 
         assert eventually(lambda: town.run(entered) == [(True,)], 30)
 
     with_worker(scenario, refresher=Refresher)
+
+
+def test_in_an_experiment_a_worker_watches_the_model_that_serves(
+    town: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setenv("RECOMMENDATIONS_CONTROL_SHARE", "0.1")
+        settings.cache_clear()
+
+        def scenario() -> None:
+            watched = "SELECT meta -> 'guardrail' ->> 'decision' FROM recommender_models"
+            assert eventually(lambda: town.run(watched) == [("watching",)], 30)
+
+        rank_at(datetime.now(UTC))
+        with_worker(scenario)
+    settings.cache_clear()
 
 
 def test_a_worker_stops_while_somebody_waits_for_what_takes_long_to_load(
