@@ -1,5 +1,6 @@
 """What every test may ask for: a migrated PostgreSQL of its own, and the real data sets."""
 
+import gc
 import os
 import shutil
 import signal
@@ -18,6 +19,7 @@ from eventlink.config import PROJECT_ROOT, settings
 from eventlink.db import session
 from eventlink.db.interchange.load import ACT_TABLES, ROOT_TABLES
 from eventlink.db.tables import Base
+from eventlink.recsys import parallel
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # it warns where there is no XDG_RUNTIME_DIR
@@ -43,6 +45,33 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure() -> None:
     # What is started in the background ignores Ctrl-C, and so would the processes that tests end so.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Libraries read it when they are loaded: in the processes that xdist starts, and in our own.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
+def pytest_collection_finish() -> None:
+    """Keep the garbage collector from looking at all modules and tests again and again."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _share_of_cores() -> Iterator[None]:
+    """Have work shared among as many processes as there are cores for each of xdist's workers.
+
+    With one core for each, a fork takes longer than what it does in so small a city.
+    """
+    beside = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    share = max(parallel._cores() // beside, 1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parallel, "_cores", lambda: share)
+        yield
+
+
+@pytest.fixture
+def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have work shared between two processes, however many tests run beside this one."""
+    monkeypatch.setattr(parallel, "_cores", lambda: 2)
 
 
 @pytest.fixture(scope="session")

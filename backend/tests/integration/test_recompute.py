@@ -207,6 +207,7 @@ def test_another_instant_gives_another_ranking(city: Site) -> None:
 # Models and rankings agree -------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("two_cores")
 def test_the_same_seed_gives_the_same_model_and_rankings(city: Site) -> None:
     outcomes = []
     for seed in (5, 5, 6):
@@ -417,6 +418,7 @@ def test_generations_do_not_pile_up(city: Site) -> None:
     assert len(city.run(active)) == 1
 
 
+@pytest.mark.usefixtures("two_cores")
 def test_readers_always_get_one_whole_ranking(city: Site) -> None:
     recompute_at()
     user = max(city.rankings())
@@ -549,6 +551,7 @@ def _cleans_up_after(site: Site) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="it looks for helpers in /proc")
+@pytest.mark.usefixtures("two_cores")
 @pytest.mark.parametrize("phase", PHASES, ids=lambda phase: phase.__name__.strip("_"))
 def test_killed_the_old_rankings_serve_and_the_next_run_cleans(
     city: Site, phase: Callable[[Callable[..., None]], None]
@@ -593,6 +596,7 @@ def test_killed_while_an_old_generation_is_detached_the_next_run_finishes_it(cit
     _cleans_up_after(city)
 
 
+@pytest.mark.usefixtures("two_cores")
 def test_killed_at_any_moment_somebody_always_serves(city: Site) -> None:
     rank_at()
     users = city.rankings().keys()
@@ -607,6 +611,7 @@ def test_killed_at_any_moment_somebody_always_serves(city: Site) -> None:
     _cleans_up_after(city)
 
 
+@pytest.mark.usefixtures("two_cores")
 def test_a_helper_that_is_killed_ends_the_run_and_nothing_is_written(
     city: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:

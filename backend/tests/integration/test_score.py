@@ -74,6 +74,7 @@ def test_contributions_add_up_to_the_log_odds_of_the_score(city: Site) -> None:
     assert set(told["feature_1"].to_pylist()) <= set(service.NAMES)
 
 
+@pytest.mark.usefixtures("two_cores")
 def test_blocks_change_nothing(city: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     users, events = every_pair(city)
     whole = table(score_pairs(users, events, NOON, top=2))

@@ -53,6 +53,7 @@ def test_a_list_with_room_takes_any_event(busy: Dataset) -> None:
     assert may_enter(ranker_of(busy, 60), np.array([5], np.int32), users, room).all()
 
 
+@pytest.mark.usefixtures("two_cores")
 @pytest.mark.parametrize("size", [10**6, 60])
 def test_an_event_enters_with_the_score_and_reason_that_a_ranking_gives_it(
     busy: Dataset, size: int, monkeypatch: pytest.MonkeyPatch
