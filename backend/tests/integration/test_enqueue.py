@@ -22,6 +22,19 @@ def run(*words: str) -> object:
     return stopped.value.code
 
 
+def helps(*commands: str) -> list[str]:
+    """Return what a new process, which reads its settings when it begins, says of commands."""
+    script = (
+        "from contextlib import suppress; from eventlink.cli import main\n"
+        f"for name in {commands}:\n"
+        "    with suppress(SystemExit): main([name, '--help'])\n"
+        "    print('\\f', end='')"
+    )
+    command = [sys.executable, "-c", script]
+    told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return told.split("\f")[:-1]
+
+
 def payloads(site: Site) -> list[Any]:
     return [args["request"] for (args,) in site.run("SELECT args FROM procrastinate_jobs")]
 
@@ -57,9 +70,7 @@ def test_what_is_not_asked_for_is_as_the_site_has_set_it(
     (payload,) = payloads(site)
     of_site = TrainOptions(top_n=20, per_organizer=3, collapse_series=True)
     assert Retrain.from_payload(payload).options == of_site
-    for name in ("recompute", "enqueue", "evaluate"):
-        words = [sys.executable, "-c", "from eventlink.cli import main; main()", name, "--help"]
-        told = subprocess.run(words, check=True, capture_output=True, text=True).stdout
+    for told in helps("recompute", "enqueue", "evaluate"):
         assert "default: 2]" in told.partition("--per-organizer")[2].partition("--collapse")[0]
         assert "[default: collapse-series]" in " ".join(told.split())
 

@@ -235,12 +235,15 @@ def test_a_dry_run_draws_nothing(city: Site) -> None:
 def test_the_document_s_estimate_weighs_by_propensity(city: Site) -> None:
     rank_at(explore_slots=2)
     rows = city.run(DRAWN)
+    shown, chosen = [], []
     for number, (user, event, rank, _, _, version) in enumerate(rows):
-        shown = {"user_id": user, "event_id": event, "model_version": version}
-        seen = {"interaction_type": "impression", "position": rank - 1}
-        city.add("event_interactions", shown | seen | {"occurred_at": NOON + HOUR})
+        pair = {"user_id": user, "event_id": event}
+        seen = {"interaction_type": "impression", "position": rank - 1, "occurred_at": NOON + HOUR}
+        shown.append(pair | {"model_version": version} | seen)
         if number % 4 == 0:
-            city.registration(user, event, registered_at=NOON + 2 * HOUR)
+            chosen.append(pair | {"registered_at": NOON + 2 * HOUR})
+    city.add("event_interactions", *shown)
+    city.add("registrations", *chosen)
     queries = re.findall(r"```sql\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
     (found,) = city.run(next(query for query in queries if "propensity" in query))[0]
     expected = sum(1 / (10 * row[3]) for row in rows[::4]) / len(rows)

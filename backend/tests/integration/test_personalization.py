@@ -38,10 +38,13 @@ def measure(days: int = 30, now: datetime = NOON) -> PersonalizationMetrics:
         return personalization_metrics(conn, days, now)
 
 
-def log(site: Site, kind: str, user: int | None = 1, event: int = 1, **columns: Any) -> None:
+def act(kind: str, user: int | None = 1, event: int = 1, **columns: Any) -> dict[str, Any]:
     usual = {"request_id": "a", "occurred_at": NOON - DAY}
-    row = {"interaction_type": kind, "user_id": user, "event_id": event, **usual, **columns}
-    site.add("event_interactions", row)
+    return {"interaction_type": kind, "user_id": user, "event_id": event, **usual, **columns}
+
+
+def log(site: Site, kind: str, user: int | None = 1, event: int = 1, **columns: Any) -> None:
+    site.add("event_interactions", act(kind, user, event, **columns))
 
 
 def counts(figures: Figures) -> tuple[int, int, int, int]:
@@ -222,14 +225,17 @@ def test_without_an_experiment_there_is_no_lift(site: Site) -> None:
 
 def test_the_user_is_the_unit_not_the_impression(site: Site) -> None:
     # A fifth of the impressions is clicked: by everybody alike, or all of it by four users.
+    acts = []
     for user in range(1, 21):
         for event in range(1, 11):
-            log(site, "impression", user, event, request_id=f"u{user}")
+            acts.append(act("impression", user, event, request_id=f"u{user}"))
             if event <= 2:
-                log(site, "click", user, event, request_id=f"u{user}")
-            log(site, "impression", user, event, request_id=f"v{user}", source="heuristic")
+                acts.append(act("click", user, event, request_id=f"u{user}"))
+            other = {"request_id": f"v{user}"}
+            acts.append(act("impression", user, event, source="heuristic", **other))
             if user <= 4:
-                log(site, "click", user, event, request_id=f"v{user}")
+                acts.append(act("click", user, event, **other))
+    site.add("event_interactions", *acts)
     alike, apart = measure().by_source[::-1]
     assert (alike.source, apart.source) == (None, "heuristic")
     assert alike.ctr.rate == apart.ctr.rate == pytest.approx(0.2)
