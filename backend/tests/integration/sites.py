@@ -85,16 +85,16 @@ class Site:
 
     def contents(self) -> dict[str, Row]:
         """Return every table, partitions too, with its number of rows and their checksum."""
-        tables = self.run(
-            "SELECT relname FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace"
-            " WHERE nspname = 'public' AND relkind IN ('r', 'p', 'v') ORDER BY relname"
-        )
-        return {
-            name: self.run(
-                f"SELECT count(*), md5(string_agg(t::text, ',' ORDER BY t::text)) FROM {name} AS t"
-            )[0]
-            for (name,) in tables
-        }
+        checksum = "SELECT count(*), md5(string_agg(t::text, ',' ORDER BY t::text)) FROM {} AS t"
+        with psycopg.connect(self.address, autocommit=True) as conn:
+            tables = conn.execute(
+                "SELECT relname FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace"
+                " WHERE nspname = 'public' AND relkind IN ('r', 'p', 'v') ORDER BY relname"
+            ).fetchall()
+            return {
+                name: conn.execute(sql.SQL(checksum).format(sql.Identifier(name))).fetchall()[0]
+                for (name,) in tables
+            }
 
     def generations(self) -> tuple[list[int], list[int], list[int]]:
         """Return the numbers of generations: those with a row, with a table, and attached ones."""
