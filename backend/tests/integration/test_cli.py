@@ -56,6 +56,7 @@ def complaint(printed: str) -> str:
 # Bad input -----------------------------------------------------------------------------------
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [
@@ -140,6 +141,7 @@ def test_a_site_with_too_little_gets_one_line_and_stays_as_it_is(
     assert site.contents() == before
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("words", "says"),
     [
@@ -163,6 +165,7 @@ def test_a_wrong_word_is_told_in_our_words(
     assert complaint(capsys.readouterr().err) == f"eventlink: error: {says}"
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("name", "value", "says"),
     [
@@ -191,6 +194,7 @@ def test_a_wrong_setting_is_told_by_its_name(
     assert complaint(capsys.readouterr().err) == line
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("command", ["enqueue", "models", "token", "create-admin", "check-worker"])
 def test_a_small_command_loads_none_of_the_mathematics(command: str) -> None:
     script = (
@@ -205,6 +209,7 @@ def test_a_small_command_loads_none_of_the_mathematics(command: str) -> None:
     assert said.stdout.splitlines()[-1] == "[]"
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("command", ["recompute", "evaluate", "migrate"])
 @pytest.mark.parametrize(
     "address",
@@ -360,6 +365,7 @@ def test_a_second_recompute_gets_one_line(
     assert "wait for it" in complaint(capsys.readouterr().err)
 
 
+@pytest.mark.once
 def test_a_setting_that_cannot_be_gets_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -496,6 +502,7 @@ def test_the_help_fits_eighty_columns_uncut(
 # Reports -------------------------------------------------------------------------------------
 
 
+@pytest.mark.once
 def test_the_report_tells_hitrate_beside_popularity_s(
     city: Site, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -511,6 +518,7 @@ def test_the_report_tells_hitrate_beside_popularity_s(
     assert city.contents() == before
 
 
+@pytest.mark.once
 def test_a_dry_run_claims_no_activation(database: str, capsys: pytest.CaptureFixture[str]) -> None:
     a_small_site(database)
     words = ("recompute", "--dry-run", "--as-of", AS_OF, "--folds", "0")
@@ -538,6 +546,7 @@ def test_json_is_one_document_on_stdout_and_logs_are_on_stderr(
     assert careful.startswith("careful: ")
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("days", "words", "told"),
     [
@@ -559,6 +568,7 @@ def test_rankings_of_the_past_are_not_published_without_a_word(
     assert (careful in capsys.readouterr().err) is told
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(("seconds", "code"), [(40, 0), (80, 2)])
 def test_a_clock_that_is_somewhat_fast_says_now(
     database: str, capsys: pytest.CaptureFixture[str], seconds: int, code: int
@@ -663,6 +673,7 @@ def test_a_dry_run_without_a_training_says_so(capsys: pytest.CaptureFixture[str]
     ]
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("words", ["--skip-training", "--user-id 3 --dry-run"])
 def test_without_a_training_the_hitrate_is_that_of_the_stored_model(
     city: Site, capsys: pytest.CaptureFixture[str], words: str
@@ -745,6 +756,7 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"eventlink {version('eventlink')}\n"
 
 
+@pytest.mark.once
 def test_only_what_runs_on_and_on_logs_for_machines(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -772,6 +784,7 @@ def script(environment: dict[str, str], *words: str) -> subprocess.CompletedProc
     )
 
 
+@pytest.mark.once
 def test_the_script_is_the_same_command(database: str) -> None:
     site = a_small_site(database)
     done = script({"SECRET_KEY": "any value"}, "--as-of", AS_OF, "--folds", "0", "--json")
@@ -782,6 +795,7 @@ def test_the_script_is_the_same_command(database: str) -> None:
     assert set(site.rankings()) == {1, 2, 3}
 
 
+@pytest.mark.once
 def test_the_script_fails_with_the_same_line_and_code() -> None:
     done = script({"DATABASE_URL": "postgresql://user:secret@localhost:1/events", "SECRET_KEY": ""})
     assert done.returncode == errors.DatabaseUnreachableError.exit_code
@@ -789,6 +803,7 @@ def test_the_script_fails_with_the_same_line_and_code() -> None:
     assert done.stdout == ""
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("path", sorted(SCRIPT.parent.glob("*.py")), ids=lambda path: path.stem)
 def test_a_script_run_by_another_python_says_which_one_to_take(path: Path) -> None:
     bare = [sys.executable, "-I", "-S", str(path)]  # without what is installed

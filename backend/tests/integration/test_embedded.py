@@ -14,6 +14,8 @@ import pytest
 from eventlink.db.embedded import embedded_url
 from eventlink.errors import DatabaseUnreachableError
 
+pytestmark = pytest.mark.once  # it is always the server that comes with the program
+
 EVENTLINK = (sys.executable, "-c", "from eventlink.cli import main; main()")
 
 

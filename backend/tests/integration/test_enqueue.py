@@ -39,6 +39,7 @@ def payloads(site: Site) -> list[Any]:
     return [args["request"] for (args,) in site.run("SELECT args FROM procrastinate_jobs")]
 
 
+@pytest.mark.once
 def test_the_script_queues_a_job_once_and_exits_with_0_both_times(site: Site) -> None:
     command = [sys.executable, str(SCRIPT), "--retrain-ml", "--top-n", "50"]
     said = [subprocess.run(command, check=True, capture_output=True, text=True) for _ in range(2)]
@@ -59,6 +60,7 @@ def test_what_is_asked_for_reaches_the_job(site: Site) -> None:
     assert Retrain.from_payload(payload) == asked
 
 
+@pytest.mark.once
 def test_what_is_not_asked_for_is_as_the_site_has_set_it(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:

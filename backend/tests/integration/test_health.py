@@ -101,6 +101,7 @@ def test_a_database_that_is_away_is_told_without_its_address(
     assert answer.json() == {"ready": False, "reason": "the database does not answer"}
 
 
+@pytest.mark.once
 def test_a_database_that_hangs_hangs_no_probe(silent: int, monkeypatch: pytest.MonkeyPatch) -> None:
     use(silent, monkeypatch)
     # What a test that ran just before has read of its database is not of this one.

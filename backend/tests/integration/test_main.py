@@ -24,6 +24,7 @@ def test_production_does_not_start_with_a_weak_secret(
     settings.cache_clear()
 
 
+@pytest.mark.once
 def test_a_web_process_loads_nothing_that_ranks() -> None:
     script = "import sys, eventlink.main; print(sorted(m for m in sys.modules if 'lightgbm' in m"
     script += " or m.startswith(('eventlink.recsys.features', 'scipy.sparse'))))"

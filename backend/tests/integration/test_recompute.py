@@ -207,6 +207,7 @@ def test_another_instant_gives_another_ranking(city: Site) -> None:
 # Models and rankings agree -------------------------------------------------------------------
 
 
+@pytest.mark.once
 @pytest.mark.usefixtures("two_cores")
 def test_the_same_seed_gives_the_same_model_and_rankings(city: Site) -> None:
     outcomes = []
@@ -219,6 +220,7 @@ def test_the_same_seed_gives_the_same_model_and_rankings(city: Site) -> None:
     assert outcomes[0][0] != outcomes[2][0]
 
 
+@pytest.mark.once
 def test_the_stored_model_scores_as_the_trained_one_did(city: Site) -> None:
     trained = recompute_at(replay_days=28, model="linear")
     rankings = city.rankings()
@@ -324,6 +326,7 @@ def test_a_dry_run_writes_nothing_and_disturbs_nobody(city: Site) -> None:
     assert city.contents() == before
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("spoil", "options", "error"),
     [
@@ -611,6 +614,7 @@ def test_killed_at_any_moment_somebody_always_serves(city: Site) -> None:
     _cleans_up_after(city)
 
 
+@pytest.mark.once
 @pytest.mark.usefixtures("two_cores")
 def test_a_helper_that_is_killed_ends_the_run_and_nothing_is_written(
     city: Site, monkeypatch: pytest.MonkeyPatch

@@ -59,6 +59,7 @@ def test_scores_are_those_that_are_published(city: Site) -> None:
     assert scored.model_version == city.run("SELECT model_version FROM recommender_models")[0][0]
 
 
+@pytest.mark.once
 def test_contributions_add_up_to_the_log_odds_of_the_score(city: Site) -> None:
     recompute_at(model="trees", model_version="first")
     users, events = every_pair(city)
@@ -74,6 +75,7 @@ def test_contributions_add_up_to_the_log_odds_of_the_score(city: Site) -> None:
     assert set(told["feature_1"].to_pylist()) <= set(service.NAMES)
 
 
+@pytest.mark.once
 @pytest.mark.usefixtures("two_cores")
 def test_blocks_change_nothing(city: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     users, events = every_pair(city)
@@ -109,6 +111,7 @@ def test_what_is_over_or_registered_for_is_scored_if_asked_for(database: str) ->
     assert ((score > 0) & (score < 1)).all()
 
 
+@pytest.mark.once
 def test_a_live_event_has_the_same_score_whatever_else_is_asked_for(city: Site) -> None:
     users, events = every_pair(city)
     every = score_pairs(users, events, NOON)
@@ -150,6 +153,7 @@ def test_an_unknown_version_is_refused(database: str) -> None:
         score_pairs(ids(1), ids(100), NOON, "oracle")
 
 
+@pytest.mark.once
 def test_csv_in_gives_csv_on_stdout_in_the_same_order(
     database: str, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
@@ -171,6 +175,7 @@ def test_csv_in_gives_csv_on_stdout_in_the_same_order(
     assert "events unknown then: 1" in said
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("ending", [".csv", ".csv.gz", ".parquet"])
 def test_every_form_is_read_and_written(database: str, tmp_path: Path, ending: str) -> None:
     site = a_small_site(database)
@@ -200,6 +205,7 @@ def test_every_form_is_read_and_written(database: str, tmp_path: Path, ending: s
     assert not list(tmp_path.glob("*.part"))
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("text", "code", "says"),
     [
@@ -228,6 +234,7 @@ def test_bad_input_gets_one_line_and_its_code(
     assert printed.out == ""
 
 
+@pytest.mark.once
 @pytest.mark.usefixtures("database")
 @pytest.mark.parametrize(
     ("words", "code"),

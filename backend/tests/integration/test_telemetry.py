@@ -226,6 +226,7 @@ def test_recommendations_and_interactions_have_counters(client: TestClient) -> N
         assert after[key] - before.get(key, 0) == count
 
 
+@pytest.mark.once
 def test_the_processes_of_a_server_add_their_figures_up(tmp_path: Any) -> None:
     count = (
         "from eventlink.web import telemetry;"

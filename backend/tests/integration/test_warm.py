@@ -114,6 +114,7 @@ def test_one_change_after_another_is_read_upon_the_first(city: Site) -> None:
     assert rankings(twice) == rankings(load(NOON)) != rankings(once)
 
 
+@pytest.mark.once
 def test_lists_are_chosen_from_as_many_candidates_as_before(
     city: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -204,6 +205,7 @@ def ranked_events(found: Warm) -> list[int]:
     return [int(i) for i in found.keys.events[found.ranker.snapshot.columns]]
 
 
+@pytest.mark.once
 def test_lists_are_as_long_as_those_that_serve_whatever_the_model_was_trained_for(
     city: Site,
 ) -> None:

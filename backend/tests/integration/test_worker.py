@@ -154,6 +154,7 @@ def with_worker(
         refresh._thread.shutdown()
 
 
+@pytest.mark.once
 @pytest.mark.usefixtures("town")
 def test_the_log_of_a_recompute_leaves_out_what_is_empty(start: Start) -> None:
     worker = start()
@@ -346,6 +347,7 @@ def test_a_job_whose_fetching_was_answered_by_silence_is_fetched_again(
 # Failing, cancelled, stopped -----------------------------------------------------------------
 
 
+@pytest.mark.once
 def test_a_poison_job_fails_for_good_and_others_go_on(site: Site) -> None:
     site.users(1)
 
@@ -362,6 +364,7 @@ def test_a_poison_job_fails_for_good_and_others_go_on(site: Site) -> None:
     with_worker(scenario, FAILING)
 
 
+@pytest.mark.once
 def test_what_trying_again_does_not_mend_fails_at_once_and_says_why(site: Site) -> None:
     site.event(1)
 
@@ -457,6 +460,7 @@ class BrokenAtFirst(Drain):
         return super().refresh_due(now)
 
 
+@pytest.mark.once
 def test_a_refresh_that_failed_is_done_again_by_a_new_one(site: Site) -> None:
     site.users(1)
 
@@ -601,6 +605,7 @@ def test_in_an_experiment_a_worker_watches_the_model_that_serves(
     settings.cache_clear()
 
 
+@pytest.mark.once
 def test_a_worker_stops_while_somebody_waits_for_what_takes_long_to_load(
     town: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -736,9 +741,9 @@ def test_of_two_that_are_due_at_once_the_one_that_trains_is_queued(site: Site) -
     ("due", "kept", "is_queued"),
     [
         (3, 27, True),
-        (9, 33, False),  # too long ago
-        (3, 1, False),  # moved to an earlier hour
-        (3, None, False),  # new
+        pytest.param(9, 33, False, marks=pytest.mark.once),  # too long ago
+        pytest.param(3, 1, False, marks=pytest.mark.once),  # moved to an earlier hour
+        pytest.param(3, None, False, marks=pytest.mark.once),  # new
     ],
 )
 def test_what_was_due_while_no_worker_ran_is_queued_within_hours(
@@ -762,6 +767,7 @@ def test_what_was_due_while_no_worker_ran_is_queued_within_hours(
     with_worker(scenario, INSTANT, schedules=Schedules(f"{at.minute} {at.hour} * * *"))
 
 
+@pytest.mark.once
 @pytest.mark.usefixtures("database")
 @pytest.mark.parametrize("name", ["RECOMPUTE_SCHEDULE", "RANK_SCHEDULE"])
 @pytest.mark.parametrize("line", ["every night", "", "0 3 1 1 * 0 2020"])
@@ -771,6 +777,7 @@ def test_a_schedule_that_is_not_a_cron_line_is_an_error(name: str, line: str) ->
         with_worker(lambda: None, schedules=schedules)
 
 
+@pytest.mark.once
 def test_a_worker_has_a_pulse_until_it_hangs(town: Site, start: Start) -> None:
     del town
     worker = start()
