@@ -64,7 +64,12 @@ def script(*arguments: str, **environment: str) -> Iterator[subprocess.Popen[str
     folder = Path(__file__).parents[1]
     with subprocess.Popen(
         [sys.executable, __file__, *arguments],
-        env={**os.environ, "PYTHONPATH": str(folder), "RAY_USAGE_STATS_ENABLED": "0"} | environment,
+        env={
+            **os.environ,
+            "PYTHONPATH": f"{folder}:{folder.parent}",
+            "RAY_USAGE_STATS_ENABLED": "0",
+        }
+        | environment,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

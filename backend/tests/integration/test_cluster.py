@@ -209,7 +209,7 @@ def test_ray_is_not_imported_unless_it_is_asked_for(city: Site) -> None:
         "sys.exit('ray' in sys.modules)"
     )
     del city
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    environment = {**os.environ, "PYTHONPATH": ":".join(map(str, Path(__file__).parents[1:3]))}
     assert (
         subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == 0
     )
