@@ -10,7 +10,11 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, func, select, text
+
+from eventlink.db.session import NO_TIMEOUTS_IN_THIS_TRANSACTION
+
+GUARDRAIL_LOCK = 1163282514  # "EVGR"
 
 UNATTRIBUTED = text(
     """
@@ -156,3 +160,14 @@ def outcomes(
         by_arm=found["arm"],
         unattributed_impressions=conn.execute(UNATTRIBUTED, span).scalar_one(),
     )
+
+
+def may_count(conn: Connection) -> bool:
+    """Tell whether no other guardrail counts now; if so, nobody limits how long this one takes.
+
+    Args:
+        conn: Inside a transaction; others wait for their turn until it ends.
+    """
+    conn.execute(NO_TIMEOUTS_IN_THIS_TRANSACTION)
+    mine: bool = conn.execute(select(func.pg_try_advisory_xact_lock(GUARDRAIL_LOCK))).scalar_one()
+    return mine

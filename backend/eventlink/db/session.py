@@ -40,6 +40,9 @@ NO_TIMEOUTS = text(
     f"SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN ({_TIMEOUTS})"
 )
 """Lifts, for a session, the limits that a platform sets for requests. Not every server has all."""
+NO_TIMEOUTS_IN_THIS_TRANSACTION = text(
+    f"SELECT set_config(name, '0', true) FROM pg_settings WHERE name IN ({_TIMEOUTS})"
+)
 USUAL_TIMEOUTS = text(
     f"SELECT set_config(name, reset_val, false) FROM pg_settings WHERE name IN ({_TIMEOUTS})"
 )

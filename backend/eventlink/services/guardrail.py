@@ -15,18 +15,19 @@ sequences are narrower, but take what a look adds to be independent of what was 
 same users come back.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 import structlog
+from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import Connection
 
 from eventlink.config import settings
 from eventlink.db.models import lock_models, note_guardrail, stored_meta
-from eventlink.db.personalization import NOTHING, Sums, outcomes
+from eventlink.db.personalization import NOTHING, Sums, may_count, outcomes
 from eventlink.db.serving import Serving, serving
 from eventlink.db.session import transaction
 from eventlink.errors import ConflictError, ModelMismatchError, NotFoundError
@@ -45,7 +46,7 @@ GROWTH = 1.5
 FEWEST_USERS = 50
 """In each arm, by Kish's effective size; of fewer the bounds are not to be trusted."""
 SOONEST = 1.2
-"""How much longer the model must have served for another look; before, nothing is counted."""
+"""How much longer the model must have served for anything to be counted again."""
 
 
 class Decision(StrEnum):
@@ -63,12 +64,13 @@ class Watch:
 
     experiment: str
     control_share: float
-    since: str
+    since: datetime
     """From when what was shown counts."""
     looks: int = 0
+    counted_at: datetime | None = None
     shown: int = 0
     """Impressions at the last look."""
-    at: str | None = None
+    at: datetime | None = None
     """Of the last look, like all that follows."""
     confidence: float | None = None
     """Of the intervals of ``lift``."""
@@ -77,25 +79,30 @@ class Watch:
     reason: str | None = None
 
 
-def check(now: datetime) -> None:
+STORED = TypeAdapter(Watch)
+
+
+def check(now: datetime, stopped: Callable[[], bool] = lambda: False) -> None:
     """Compare the arms if it is time to, and take the active model back if it surely does harm.
 
     Args:
         now: The instant.
+        stopped: Whether, once it is counted, nothing may be done about it any more.
     """
     if not (settings().recommendations_guardrail and settings().experiment_runs):
         return
     with transaction() as conn:
         served = serving(conn)
         watch = _to_compare(conn, served, now)
-        if watch is None:
+        if watch is None or not may_count(conn):
             return
-        since = datetime.fromisoformat(watch.since)
-        arms = outcomes(conn, since, now, REGISTRATION_WINDOW, watch.experiment).by_arm
-    treatment, control = (arms.get(arm, NOTHING) for arm in Arm)
-    if not is_time(watch.shown, treatment, control):
+        found = outcomes(conn, watch.since, now, REGISTRATION_WINDOW, watch.experiment)
+    treatment, control = (found.by_arm.get(arm, NOTHING) for arm in Arm)
+    looked, harmed = replace(watch, counted_at=now), list[str]()
+    if is_time(watch.shown, treatment, control):
+        looked, harmed = look(looked, treatment, control, now)
+    if stopped():
         return
-    looked, harmed = look(watch, treatment, control, now)
     with transaction() as conn:
         if _hold(conn, served, watch):
             _decide(conn, served, looked, harmed, now)
@@ -115,12 +122,11 @@ def _to_compare(conn: Connection, served: Serving, now: datetime) -> Watch | Non
             settings().recommendations_control_share,
         )
         if _hold(conn, served, watch):
-            note_guardrail(conn, version, asdict(Watch(name, share, now.isoformat(), looks)))
+            _note(conn, version, Watch(name, share, now, looks))
         return None
     if watch.decision != Decision.WATCHING:
         return None  # whoever makes it serve again knows what was found
-    since = datetime.fromisoformat(watch.since)
-    if watch.at and now - since < SOONEST * (datetime.fromisoformat(watch.at) - since):
+    if watch.counted_at and now - watch.since < SOONEST * (watch.counted_at - watch.since):
         return None
     return watch
 
@@ -146,9 +152,7 @@ def is_time(shown: int, treatment: Sums, control: Sums) -> bool:
     return all(arm.n * arm.n >= FEWEST_USERS * arm.nn for arm in (treatment, control))
 
 
-def look(
-    watch: Watch, treatment: Sums, control: Sums, now: datetime
-) -> tuple[Watch, Sequence[str]]:
+def look(watch: Watch, treatment: Sums, control: Sums, now: datetime) -> tuple[Watch, list[str]]:
     """Compare the arms, as surely as the number of looks asks for.
 
     Args:
@@ -168,7 +172,7 @@ def look(
         watch,
         looks=looks,
         shown=int(treatment.n + control.n),
-        at=now.isoformat(),
+        at=now,
         confidence=confidence,
         lift=asdict(found),
     )
@@ -186,29 +190,49 @@ def _lower(found: Lifts) -> list[str]:
 def _decide(
     conn: Connection, served: Serving, watch: Watch, harmed: Sequence[str], now: datetime
 ) -> None:
-    version, target = served.model_version, served.previous_made_by
+    version = served.model_version
     assert version is not None  # noqa: S101 (it was looked at)
     if harmed:
         what = f"{' and '.join(harmed)} surely lower than in the control arm"
-        before = None if target is None else _watch(stored_meta(conn, target))
-        if before is not None and before.decision == Decision.ROLLED_BACK:
-            why = f"{what}; {target}, which served before, was taken back as well"
-            watch = replace(watch, decision=Decision.KEPT, reason=why)
-        else:
-            try:
-                switched = roll_back(conn, BY, now)
-                why = f"{what}; {switched.model_version} serves again"
-                watch = replace(watch, decision=Decision.ROLLED_BACK, reason=why)
-            except (ConflictError, NotFoundError, ModelMismatchError) as error:
-                watch = replace(watch, decision=Decision.KEPT, reason=f"{what}; {error}")
-        log.error("the guardrail found a model to do harm", model_version=version, **asdict(watch))
-    note_guardrail(conn, version, asdict(watch))
+        watch = _take_back(conn, served, watch, what, now)
+        log.error(
+            "the guardrail found a model to do harm", model_version=version, **_as_json(watch)
+        )
+    _note(conn, version, watch)
+
+
+def _take_back(conn: Connection, served: Serving, watch: Watch, what: str, now: datetime) -> Watch:
+    """Roll back, unless there is nothing better to go back to."""
+    kept = replace(watch, decision=Decision.KEPT)
+    target = served.previous_made_by
+    if target == served.model_version:
+        # Where no other model has ranked, what serves again would be older rankings of this one.
+        return replace(kept, reason=f"{what}; no other model has rankings to go back to")
+    before = None if target is None else _watch(stored_meta(conn, target))
+    if before is not None and before.decision != Decision.WATCHING:
+        return replace(kept, reason=f"{what}; {target}, which served before, did harm as well")
+    try:
+        switched = roll_back(conn, BY, now)
+    except (ConflictError, NotFoundError, ModelMismatchError) as error:
+        return replace(kept, reason=f"{what}; {error}")
+    reason = f"{what}; {switched.model_version} serves again"
+    return replace(watch, decision=Decision.ROLLED_BACK, reason=reason)
+
+
+def _note(conn: Connection, model_version: str, watch: Watch) -> None:
+    note_guardrail(conn, model_version, _as_json(watch))
+
+
+def _as_json(watch: Watch) -> dict[str, Any]:
+    stored: dict[str, Any] = STORED.dump_python(watch, mode="json")
+    return stored
 
 
 def _watch(meta: dict[str, Any]) -> Watch | None:
+    """Read what is stored; None where nothing is, or nothing that can be read."""
     try:
-        return Watch(**meta["guardrail"])
-    except (KeyError, TypeError):  # none, or another version's
+        return STORED.validate_python(meta.get("guardrail"))
+    except ValidationError:
         return None
 
 
@@ -219,6 +243,5 @@ def _still_holds(watch: Watch, meta: dict[str, Any]) -> bool:
         return False
     if watch.control_share != site.recommendations_control_share:
         return False  # days would be mixed with arms
-    since = datetime.fromisoformat(watch.since)
     made_active = [datetime.fromisoformat(one["at"]) for one in meta.get("activations", [])]
-    return all(at <= since for at in made_active)
+    return all(at <= watch.since for at in made_active)

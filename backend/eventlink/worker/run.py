@@ -7,8 +7,10 @@ import asyncio
 import logging
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -96,7 +98,7 @@ async def run(
             asyncio.create_task(_every(SWEEP_EVERY, sweep)),
             asyncio.create_task(refresh.keep_up()),
             asyncio.create_task(_every(PRUNE_EVERY, lambda: prune(datetime.now(UTC)))),
-            asyncio.create_task(_every(GUARD_EVERY, lambda: check(datetime.now(UTC)))),
+            asyncio.create_task(_guard(stop)),
         ]
         if pulse is not None:
             loops.append(asyncio.create_task(beat(pulse, timing.heartbeat)))
@@ -166,6 +168,30 @@ async def _every(seconds: float, work: Callable[[], None]) -> None:
         except TROUBLES as error:
             warn(error)
         await asyncio.sleep(seconds)
+
+
+async def _guard(stop: asyncio.Event) -> None:
+    """Look whether a model does harm, on a thread that a worker which is to stop does not wait for.
+
+    A comparison counts what was shown for days.
+    """
+    while True:
+        looking: Future[None] = Future()
+        looking.set_running_or_notify_cancel()  # whoever waits for it may give up, it goes on
+
+        def look(looking: Future[None] = looking) -> None:
+            try:
+                check(datetime.now(UTC), stop.is_set)
+                looking.set_result(None)
+            except BaseException as error:  # noqa: BLE001 (raised where it is awaited)
+                looking.set_exception(error)
+
+        threading.Thread(target=look, name="guardrail", daemon=True).start()
+        try:
+            await asyncio.wrap_future(looking)
+        except TROUBLES as error:
+            warn(error)
+        await asyncio.sleep(GUARD_EVERY)
 
 
 async def _rescue(manager: FencedManager, timing: Timing) -> None:

@@ -15,7 +15,7 @@ from eventlink.db.recommendations import build_generation, serve_generation
 from eventlink.db.session import connection, transaction
 from eventlink.recsys.models import PriorModel
 from eventlink.services import guardrail
-from eventlink.services.guardrail import Watch, check
+from eventlink.services.guardrail import STORED, check
 from eventlink.services.models import activate, roll_back
 
 ADMIN = 9000
@@ -92,11 +92,8 @@ def test_a_model_that_does_harm_is_taken_back_and_all_is_told(
         check(LATER)
     assert active(site) == "good"
     found = watched(site, "bad")
-    assert (found["decision"], found["looks"], found["at"]) == (
-        "rolled_back",
-        1,
-        LATER.isoformat(),
-    )
+    known = STORED.validate_python(found)
+    assert (known.decision, known.looks, known.at) == ("rolled_back", 1, LATER)
     assert found["shown"] == 20 * IN_EACH_ARM
     assert found["reason"] == "ctr surely lower than in the control arm; good serves again"
     assert found["lift"]["ctr"]["absolute"]["high"] < 0
@@ -154,6 +151,94 @@ def test_what_has_nothing_to_go_back_to_is_told_once_and_kept(site: Site) -> Non
     assert watched(site, "only") == found
 
 
+def test_older_rankings_of_the_same_model_are_nothing_to_go_back_to(site: Site) -> None:
+    publish("only")
+    with connection() as conn:
+        again = build_generation(
+            conn, "only", NOON + HOUR / 4, [lists_of({user: [101, 100] for user in (1, 2, 3)})]
+        )
+        with conn.begin():
+            serve_generation(conn, again)
+    check(NOON)
+    show(site, treatment=2, control=6)
+    check(LATER)
+    found = watched(site, "only")
+    assert found["decision"] == "kept"
+    assert "no other model has rankings to go back to" in found["reason"]
+    assert site.run("SELECT generation FROM recommendation_serving") == [(again,)]
+
+
+def test_what_was_kept_although_it_did_harm_does_not_come_back(site: Site) -> None:
+    publish("first")
+    check(NOON)
+    show(site, treatment=2, control=6)
+    check(LATER)
+    assert watched(site, "first")["decision"] == "kept"
+    publish("second", LATER)
+    check(LATER)
+    show(site, treatment=2, control=6, at=LATER + HOUR)
+    check(LATER + DAY)
+    assert watched(site, "second")["decision"] == "kept"
+    assert active(site) == "second"
+
+
+def test_a_worker_that_is_to_stop_does_nothing_about_what_it_counted(site: Site) -> None:
+    publish("good")
+    publish("bad")
+    check(NOON)
+    show(site, treatment=2, control=6)
+    check(LATER, stopped=lambda: True)
+    assert (active(site), watched(site, "bad")["looks"]) == ("bad", 0)
+
+
+def test_one_counts_at_a_time_for_as_long_as_it_takes(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish("good")
+    publish("bad")
+    check(NOON)
+    show(site, treatment=2, control=6)
+    counted = guardrail.outcomes
+    limits: list[tuple[str]] = []
+
+    def slowly(conn: Any, *asked: Any) -> Any:
+        limits.extend(conn.exec_driver_sql("SHOW statement_timeout"))
+        check(LATER)  # of another worker
+        return counted(conn, *asked)
+
+    database = site.run("SELECT current_database()")[0][0]
+    site.run(f"ALTER DATABASE {database} SET statement_timeout = '1min'")
+    with monkeypatch.context() as patch:
+        patch.setattr(guardrail, "outcomes", slowly)
+        check(LATER)
+    assert limits == [("0",)]
+    assert watched(site, "bad")["looks"] == 1
+
+
+def test_what_was_counted_too_early_is_not_counted_again_at_once(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish("new")
+    check(NOON)
+    check(LATER)
+    with monkeypatch.context() as patch:
+        patch.setattr(guardrail, "outcomes", None)
+        check(LATER + HOUR)
+    assert watched(site, "new")["looks"] == 0
+
+
+@pytest.mark.parametrize("stored", ['{"since": null}', '{"looks": "many"}', "[]", '"watching"'])
+def test_what_cannot_be_read_of_it_begins_anew(site: Site, stored: str) -> None:
+    publish("new")
+    site.run(
+        "UPDATE recommender_models SET meta = jsonb_set(meta, '{guardrail}', %s::jsonb)"
+        " RETURNING model_version",
+        stored,
+    )
+    check(NOON)
+    assert STORED.validate_python(watched(site, "new")).since == NOON
+
+
 def test_what_was_taken_back_does_not_come_back(site: Site) -> None:
     publish("first")
     publish("second")
@@ -166,7 +251,7 @@ def test_what_was_taken_back_does_not_come_back(site: Site) -> None:
     check(LATER + DAY)
     found = watched(site, "first")
     assert found["decision"] == "kept"
-    assert "second, which served before, was taken back as well" in found["reason"]
+    assert "second, which served before, did harm as well" in found["reason"]
     assert active(site) == "first"
 
 
@@ -198,8 +283,8 @@ def test_another_experiment_or_share_begins_again_and_forgives_no_look(
     check(LATER)
     use(monkeypatch, **changed)
     check(LATER + DAY)
-    found = Watch(**watched(site, "new"))
-    assert (found.since, found.shown, found.looks) == ((LATER + DAY).isoformat(), 0, 1)
+    found = STORED.validate_python(watched(site, "new"))
+    assert (found.since, found.shown, found.looks) == (LATER + DAY, 0, 1)
     assert (found.experiment, found.control_share) == (
         settings().recommendations_experiment,
         settings().recommendations_control_share,
@@ -214,7 +299,7 @@ def test_a_model_that_served_with_a_break_begins_again(site: Site) -> None:
         with transaction() as conn:
             roll_back(conn, "a test", NOON + hours * HOUR)
     check(LATER)
-    assert watched(site, "second")["since"] == LATER.isoformat()
+    assert STORED.validate_python(watched(site, "second")).since == LATER
 
 
 @pytest.mark.parametrize(

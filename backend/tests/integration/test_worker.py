@@ -635,6 +635,25 @@ def test_a_worker_stops_while_somebody_waits_for_what_takes_long_to_load(
     assert town.run(statuses) == [("todo",)]
 
 
+@pytest.mark.once
+@pytest.mark.usefixtures("town")
+def test_a_worker_stops_while_the_guardrail_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    counting, stopped = threading.Event(), threading.Event()
+    told: list[bool] = []
+
+    def takes_long(_now: datetime, is_stopped: Callable[[], bool]) -> None:
+        counting.set()
+        stopped.wait(60)
+        told.append(is_stopped())
+
+    monkeypatch.setattr("eventlink.worker.run.check", takes_long)
+    begun = time.monotonic()
+    with_worker(lambda: counting.wait(10) or pytest.fail("nothing was counted"))
+    assert time.monotonic() - begun < STOP_WITHIN
+    stopped.set()
+    assert eventually(lambda: told == [True])
+
+
 def test_a_marked_user_is_ranked_anew_within_a_second(town: Site) -> None:
     def refreshed() -> list[datetime]:
         return [at for (at,) in town.run("SELECT generated_at FROM recommendation_overlay")]

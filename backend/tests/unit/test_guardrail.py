@@ -9,7 +9,7 @@ from eventlink.db.personalization import Sums
 from eventlink.services.guardrail import FEWEST_USERS, GROWTH, RISK, Watch, is_time, look
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
-BEGUN = Watch("1", 0.5, NOON.isoformat())
+BEGUN = Watch("1", 0.5, NOON)
 STEPS = 50
 
 
