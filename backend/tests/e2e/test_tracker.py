@@ -19,6 +19,10 @@ SHOP = """<!doctype html>
 CARD = """<article data-event-id="{event}" data-request-id="{request_id}" data-position="{place}">
   <a href="#event-{event}">event {event}</a> <button>Not for me</button>
 </article>"""
+ANSWERED = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Expose-Headers": "Retry-After",
+}
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +124,8 @@ def test_a_link_is_a_click_and_another_button_is_none(
     page.get_by_role("link", name=f"event {first}").click()
     page.evaluate("tracker.flush()")
     until(page, lambda: acts(api))
-    assert [act for act in acts(api) if act[0] == "click"] == [("click", first, 0, 17, True)]
+    # Who clicks has seen it, however soon.
+    assert acts(api) == [("click", first, 0, 17, True), ("impression", first, 0, 17, True)]
 
 
 def test_how_long_a_page_was_read_is_sent_as_it_is_left(
@@ -164,6 +169,57 @@ def test_what_could_not_be_sent_is_sent_again_and_counts_once(
     until(page, lambda: acts(api))
     page.evaluate("tracker.flush()")
     assert acts(api) == [("impression", first, 0, 17, True)]
+
+
+def test_while_the_server_is_away_it_is_asked_as_seldom_as_it_says(
+    shop: Callable[..., list[int]], page: Page
+) -> None:
+    tries: list[int] = []
+
+    def refuse(route: Route) -> None:
+        if route.request.method != "POST":
+            route.continue_()
+            return
+        tries.append(len(tries))
+        route.fulfill(status=503, headers=ANSWERED | {"Retry-After": "30"})
+
+    page.route("**/api/analytics/interactions", refuse)
+    page.clock.install()
+    shop()
+    page.clock.pause_at(page.evaluate("Date.now()") / 1000 + 10)
+    search = "void tracker.record({ type: 'search', meta: { query: 'jazz' } })"
+    page.evaluate(search)
+    until(page, lambda: tries)
+    page.wait_for_timeout(500)
+    for _ in range(20):
+        page.evaluate(search)
+        page.clock.run_for(1000)
+        page.wait_for_timeout(20)
+    assert len(tries) == 1
+    page.clock.run_for(20_000)
+    until(page, lambda: len(tries) > 1)
+    assert len(tries) == 2
+
+
+def test_a_page_whose_beacons_are_refused_lives_on_and_loses_nothing(
+    api: Platform, shop: Callable[..., list[int]], page: Page
+) -> None:
+    first, *_ = shop()
+    page.evaluate("navigator.sendBeacon = () => false")
+    page.get_by_role("link", name=f"event {first}").click()
+    page.evaluate("dispatchEvent(new Event('pagehide'))")
+    until(page, lambda: len(acts(api)) == 2)
+    assert {act[0] for act in acts(api)} == {"impression", "click"}
+
+
+def test_an_element_that_is_given_another_event_is_seen_anew(
+    api: Platform, shop: Callable[..., list[int]], page: Page
+) -> None:
+    first, second, _ = shop()
+    until(page, lambda: len(acts(api)) == 1)
+    page.evaluate(f"document.querySelector('article').dataset.eventId = {second}")
+    until(page, lambda: len(acts(api)) == 2)
+    assert [act[1] for act in acts(api)] == [first, second]
 
 
 def test_what_the_server_does_not_take_is_told_to_the_page(

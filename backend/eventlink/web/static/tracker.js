@@ -14,7 +14,7 @@ const WAIT_MS = 2000; // so that what is seen together is sent together
 const LONGEST_WAIT_MS = 60_000;
 const KEPT = 1000; // acts that wait for a server that is away
 const LATE_MS = 5000; // from here on the server's own clock is too late to date an act by
-const KEPT_ALIVE = 60_000; // characters
+const KEPT_ALIVE = 60_000; // bytes
 const SHORTEST_DWELL = 1; // seconds
 const LONGEST_DWELL = 4 * 3600;
 const CAME_BY = "eventlink.came-by";
@@ -27,14 +27,14 @@ export class Tracker {
   #refused;
   #waiting = [];
   #timer = null;
-  #sending = null;
+  #flushing = null;
   #failures = 0;
   #watched = new WeakSet();
   #counted = new Set();
   #timers = new Map();
   #visits = new Set();
   #sight;
-  #arrivals;
+  #changes;
 
   /**
    * @param endpoint Where to send to; the API of the server that this script comes from.
@@ -53,9 +53,7 @@ export class Tracker {
     this.#sight = new IntersectionObserver((entries) => entries.forEach((one) => this.#seen(one)), {
       threshold: steps,
     });
-    this.#arrivals = new MutationObserver((changes) =>
-      changes.forEach((change) => change.addedNodes.forEach((node) => this.#watchWithin(node))),
-    );
+    this.#changes = new MutationObserver((changes) => changes.forEach((one) => this.#changed(one)));
     // The last moment at which a page is sure to be told anything, also on telephones.
     document.addEventListener("visibilitychange", () => {
       if (document.visibilityState === "hidden") this.#leave();
@@ -63,15 +61,17 @@ export class Tracker {
     addEventListener("pagehide", () => this.#leave());
   }
 
-  /** Watch all events below an element, and those that are put there later. */
+  /** Watch all events below an element, those that are put there later, and what becomes of them. */
   observe(root) {
     this.#watchWithin(root);
-    this.#arrivals.observe(root, { childList: true, subtree: true });
+    const attributeFilter = ["data-event-id", "data-request-id"];
+    this.#changes.observe(root, { childList: true, subtree: true, attributeFilter });
   }
 
   /** Watch one element that carries data-event-id. */
   watch(element) {
-    this.#sight.observe(element); // anew, if it shows another list's event by now
+    this.#forget(element);
+    this.#sight.observe(element); // anew, for it may show another list's event by now
     if (this.#watched.has(element)) return;
     this.#watched.add(element);
     const opened = (event) => this.#clicked(element, event);
@@ -112,89 +112,122 @@ export class Tracker {
   record(act) {
     this.#waiting.push({ act: { client_id: randomName(), ...act }, at: Date.now() });
     if (this.#waiting.length > KEPT) this.#waiting.shift();
-    const urgent = this.#waiting.length >= BATCH || !BY_REQUEST_ID.has(act.type);
-    if (urgent && this.#failures === 0) this.flush();
-    else this.#later(WAIT_MS);
+    if (this.#failures > 0) return; // it is known when to try again
+    if (this.#waiting.length >= BATCH || !BY_REQUEST_ID.has(act.type)) this.flush();
+    else if (this.#timer === null) this.#wake(WAIT_MS);
   }
 
   /** Send what waits, now; resolves once the server has answered. */
-  async flush() {
-    clearTimeout(this.#timer);
-    this.#timer = null;
-    while (this.#sending) await this.#sending;
+  flush() {
+    // Who asks meanwhile gets the same answer: it goes on until nothing waits, or nothing goes through.
+    this.#flushing ??= this.#sendAll().finally(() => {
+      this.#flushing = null;
+      if (this.#waiting.length > 0 && this.#timer === null) this.#wake(WAIT_MS);
+    });
+    return this.#flushing;
+  }
+
+  async #sendAll() {
+    this.#wake();
     while (this.#waiting.length > 0) {
       const batch = this.#waiting.splice(0, BATCH);
-      this.#sending = this.#send(batch).finally(() => (this.#sending = null));
-      if (!(await this.#sending)) return;
+      const pause = await this.#send(batch);
+      if (pause !== null) {
+        this.#keep(batch);
+        this.#wake(pause);
+        return;
+      }
     }
   }
 
-  #later(ms) {
-    this.#timer ??= setTimeout(() => this.flush(), ms);
+  /** Send what waits in so many milliseconds, whatever was planned before; never without them. */
+  #wake(ms = null) {
+    clearTimeout(this.#timer);
+    this.#timer = ms === null ? null : setTimeout(() => this.flush(), ms);
   }
 
-  /** Send a batch; false if it has to be sent again later. */
+  /** Send a batch; returns null, or after how many milliseconds it is to be sent again. */
   async #send(batch) {
     let answer;
     try {
-      answer = await this.#post(batch, this.#token());
+      answer = await this.#post(batch, this.#readToken());
       // A token that has run out; what a list led to is believed by its request_id for a day.
       if (answer.status === 401) answer = await this.#post(batch, null);
     } catch {
-      return this.#again(batch); // the network
+      return this.#pause(); // the network
     }
     if (answer.status === 429 || answer.status >= 500) {
-      return this.#again(batch, 1000 * Number(answer.headers.get("Retry-After")));
+      return this.#pause(1000 * Number(answer.headers.get("Retry-After")));
     }
     this.#failures = 0;
     const said = await answer.json().catch(() => ({}));
     if (!answer.ok) {
       const text = `${answer.status}: ${JSON.stringify(said.detail)}`;
-      batch.forEach(({ act }) => this.#refused({ act, code: "batch_refused", text }));
-      return true;
+      batch.forEach(({ act }) => this.#tell({ act, code: "batch_refused", text }));
     }
     for (const { index, code, text } of said.refused ?? []) {
-      this.#refused({ act: batch[index].act, code, text });
+      this.#tell({ act: batch[index].act, code, text });
     }
-    return true;
+    return null;
   }
 
   #post(batch, token) {
     const headers = { "Content-Type": "application/json" };
     if (token) headers.Authorization = `Bearer ${token}`;
-    const body = asBody(batch);
+    const body = new Blob([asBody(batch)], { type: "application/json" });
     // What is kept alive goes on while the page is being left; browsers do so for 64 KiB.
-    return fetch(this.#endpoint, { method: "POST", headers, body, keepalive: body.length < KEPT_ALIVE });
+    const keepalive = body.size < KEPT_ALIVE;
+    return fetch(this.#endpoint, { method: "POST", headers, body, keepalive });
   }
 
-  #again(batch, wait = 0) {
-    this.#waiting.unshift(...batch);
-    this.#waiting.splice(KEPT);
+  /** The longer the server is away the longer, and not everybody at once when it is back. */
+  #pause(asked = 0) {
     this.#failures += 1;
-    // A server that comes back must not be met by everybody at once.
-    const pause = Math.min(WAIT_MS * 2 ** this.#failures, LONGEST_WAIT_MS) * (0.5 + Math.random() / 2);
-    this.#later(Math.max(pause, wait || 0));
-    return false;
+    const most = Math.min(WAIT_MS * 2 ** this.#failures, LONGEST_WAIT_MS);
+    return Math.max(most * (0.5 + Math.random() / 2), asked || 0);
   }
 
-  /** Send what waits as the page is being left: there may be nobody to hear the answer. */
+  /** Put back, at the head, what did not get through. */
+  #keep(entries) {
+    this.#waiting.unshift(...entries);
+    this.#waiting.splice(KEPT);
+  }
+
+  /** Send what waits as the page is hidden or left: there may be nobody to hear the answer. */
   #leave() {
     this.#visits.forEach((pause) => pause());
-    clearTimeout(this.#timer);
-    this.#timer = null;
-    while (this.#waiting.length > 0) {
-      const batch = this.#waiting.splice(0, BATCH);
-      if (this.#foreign) {
-        // Before it takes a token another site's server is asked whether it would, and the page does
-        // not live to see the answer. A beacon has no token; the request_id stands in for it.
-        if (!navigator.sendBeacon(this.#endpoint, asBody(batch))) this.#again(batch);
-        continue;
-      }
-      // The page may come back, and then it is to know what did not get through.
-      this.#post(batch, this.#token()).then(
-        (answer) => (answer.status === 429 || answer.status >= 500) && this.#again(batch),
-        () => this.#again(batch),
-      );
+    this.#wake();
+    const all = this.#waiting.splice(0);
+    // Before it takes a token, another site's server is asked whether it would, and a page that is
+    // left does not live to see the answer. A beacon has no token; the request_id stands in for it.
+    const beacons = this.#foreign ? all.filter(({ act }) => needsNoToken(act)) : [];
+    const late = chunks(beacons).filter(
+      (batch) => !navigator.sendBeacon?.(this.#endpoint, asBody(batch)),
+    );
+    for (const batch of [...late, ...chunks(all.filter((entry) => !beacons.includes(entry)))]) {
+      // A page that is only hidden lives on.
+      this.#send(batch).then((pause) => {
+        if (pause === null) return;
+        this.#keep(batch);
+        this.#wake(pause);
+      });
+    }
+  }
+
+  #tell(refusal) {
+    try {
+      this.#refused(refusal);
+    } catch (error) {
+      console.error(error); // the page's own; it holds nothing up
+    }
+  }
+
+  #readToken() {
+    try {
+      return this.#token();
+    } catch (error) {
+      console.error(error);
+      return null;
     }
   }
 
@@ -208,26 +241,45 @@ export class Tracker {
     node.querySelectorAll("[data-event-id]").forEach((one) => this.watch(one));
   }
 
+  #changed({ type, target, addedNodes, removedNodes }) {
+    if (type === "attributes") this.#watchWithin(target);
+    addedNodes.forEach((node) => this.#watchWithin(node));
+    removedNodes.forEach((node) => this.#forgetWithin(node));
+  }
+
+  #forgetWithin(node) {
+    if (!(node instanceof Element) || node.isConnected) return;
+    this.#forget(node);
+    node.querySelectorAll("[data-event-id]").forEach((one) => this.#forget(one));
+  }
+
+  #forget(element) {
+    this.#sight.unobserve(element);
+    clearTimeout(this.#timers.get(element));
+    this.#timers.delete(element);
+  }
+
   #seen({ target, intersectionRect, boundingClientRect, rootBounds }) {
     // Of what is taller than the window, half a window is enough.
     const whole = Math.min(boundingClientRect.height, rootBounds?.height ?? innerHeight);
     const enough = intersectionRect.width > 0 && intersectionRect.height >= SEEN_SHARE * whole;
     if (enough === this.#timers.has(target)) return;
     if (enough) {
-      this.#timers.set(target, setTimeout(() => this.#impression(target), SEEN_MS));
+      this.#timers.set(target, setTimeout(() => this.#wasSeen(target), SEEN_MS));
     } else {
       clearTimeout(this.#timers.get(target));
       this.#timers.delete(target);
     }
   }
 
-  #impression(element) {
+  #wasSeen(element) {
     if (document.visibilityState === "hidden") {
-      this.#timers.set(element, setTimeout(() => this.#impression(element), SEEN_MS));
-      return;
-    }
-    this.#sight.unobserve(element);
-    this.#timers.delete(element);
+      this.#timers.set(element, setTimeout(() => this.#wasSeen(element), SEEN_MS));
+    } else this.#impression(element);
+  }
+
+  #impression(element) {
+    this.#forget(element);
     const list = listOf(element);
     const name = `${list.request_id} ${list.event_id}`;
     if (this.#counted.has(name)) return;
@@ -239,10 +291,21 @@ export class Tracker {
     const control = event.target.closest?.(CONTROLS);
     const other = control && control !== element && element.contains(control);
     if (other && !control.hasAttribute("data-opens")) return;
+    this.#impression(element); // who clicks has seen it, however soon
     const list = listOf(element);
     remember(list);
     this.record({ type: "click", ...list });
   }
+}
+
+const needsNoToken = ({ type, request_id }) => request_id && BY_REQUEST_ID.has(type);
+
+function chunks(entries) {
+  const found = [];
+  for (let first = 0; first < entries.length; first += BATCH) {
+    found.push(entries.slice(first, first + BATCH));
+  }
+  return found;
 }
 
 function listOf({ dataset }) {
