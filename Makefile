@@ -6,12 +6,8 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 SYSTEM_POSTGRES = $(lastword $(sort $(wildcard /usr/lib/postgresql/*/bin)))
 PORT ?= 8000
-DEMO = env -u DATABASE_URL EVENTLINK_DATA_DIR=.eventlink/demo ENVIRONMENT=development $(BIN)/eventlink
-
-REGULAR = 778
-ADMINISTRATOR = demo-admin@example.org
-
-no_city = { echo "no city yet; run make demo first" >&2; exit 1; }
+CITY = env -u DATABASE_URL EVENTLINK_DATA_DIR=.eventlink/demo ENVIRONMENT=development
+DEMO = $(CITY) $(BIN)/eventlink
 
 # Install a Debian package where we may; fails elsewhere.
 debian = [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y --no-install-recommends $(1) >/dev/null
@@ -68,32 +64,10 @@ demo: setup ## Simulate a city on the embedded PostgreSQL, train, publish, show
 	@echo "To read on: $(BIN)/eventlink --help, README.md, docs/"
 
 serve: setup ## Serve the demo's city, to be opened in a browser, with a worker that keeps it fresh (PORT=8000)
-	@[ -d .eventlink/demo ] || $(no_city)
-	@$(DEMO) migrate
-	@# Ctrl-C reaches the worker too, and then there is nobody left to stop. One visitor does one thing after
-	@# another, and is not to wait five seconds for what each changes.
-	@export RECOMMENDATIONS_REALTIME_REFRESH_MIN_INTERVAL_SECONDS=1; \
-		person=$$($(DEMO) token 17 2>/dev/null) || $(no_city); \
-		$(DEMO) worker & worker=$$!; trap '{ kill $$worker; wait $$worker; } 2>/dev/null' EXIT; \
-		administrator=$$($(DEMO) token $(ADMINISTRATOR) 2>/dev/null) || administrator=$$( \
-			$(BIN)/python -c 'import secrets; print(secrets.token_urlsafe())' \
-				| $(DEMO) create-admin $(ADMINISTRATOR) >/dev/null \
-			&& $(DEMO) token $(ADMINISTRATOR)) || exit 1; \
-		regular=$$($(DEMO) token $(REGULAR) 2>/dev/null); \
-		echo; \
-		echo "Open in a browser; these links are good for 30 minutes:"; \
-		printf '  %-40s%s\n' \
-			"as person 17, of whom little is known" "http://localhost:$(PORT)/#token=$$person" \
-			$${regular:+"as person $(REGULAR), who goes out a lot" "http://localhost:$(PORT)/#token=$$regular"} \
-			"as somebody new" "http://localhost:$(PORT)/" \
-			"as an administrator" "http://localhost:$(PORT)/admin#token=$$administrator"; \
-		echo "or ask the API:"; \
-		echo "  curl -s -H \"Authorization: Bearer \$$(make -s -C $(CURDIR) token)\" localhost:$(PORT)/api/recommendations"; \
-		echo; \
-		$(DEMO) serve --port $(PORT)
+	@$(CITY) PATH="$(BIN):$$PATH" backend/scripts/serve_demo.sh $(PORT)
 
 token: setup ## Print an access token of one of the demo's people
-	@$(DEMO) token 17 2>/dev/null || $(no_city)
+	@$(DEMO) token 17 2>/dev/null || { echo "no city yet; run make demo first" >&2; exit 1; }
 
 train: setup ## Train and publish on the database of DATABASE_URL
 	$(BIN)/eventlink recompute

@@ -1,0 +1,50 @@
+#!/bin/sh
+# Serve the demo's city, with a worker beside it, and print links to open it by in a browser.
+#
+# usage: serve_demo.sh PORT; make serve calls it from the checkout, in the demo's environment.
+
+set -eu
+port=$1
+administrator=demo-admin@example.org
+# One visitor does one thing after another, and is not to wait five seconds for what each changes.
+export RECOMMENDATIONS_REALTIME_REFRESH_MIN_INTERVAL_SECONDS=1
+
+no_city() {
+    echo "no city yet; run make demo first" >&2
+    exit 1
+}
+
+random_password() {
+    python -c 'import secrets; print(secrets.token_urlsafe())'
+}
+
+link() {
+    printf '  %-40s%s\n' "$1" "http://localhost:$port/$2"
+}
+
+[ -d "$EVENTLINK_DATA_DIR" ] || no_city
+eventlink migrate
+person_token=$(eventlink token 17 2>/dev/null) || no_city
+
+eventlink worker &
+worker=$!
+# Ctrl-C reaches the worker too; this is for a server that ends otherwise.
+trap '{ kill $worker && wait $worker; } 2>/dev/null || true' EXIT
+
+administrator_token=$(eventlink token $administrator 2>/dev/null) || {
+    random_password | eventlink create-admin $administrator >/dev/null
+    administrator_token=$(eventlink token $administrator)
+}
+regular_token=$(eventlink token 778 2>/dev/null) || regular_token= # not in a smaller city
+
+echo
+echo "Open in a browser; these links are good for 30 minutes:"
+link "as person 17, of whom little is known" "#token=$person_token"
+[ -z "$regular_token" ] || link "as person 778, who goes out a lot" "#token=$regular_token"
+link "as somebody new" ""
+link "as an administrator" "admin#token=$administrator_token"
+echo "or ask the API:"
+echo "  curl -s -H \"Authorization: Bearer \$(make -s -C $(pwd -P) token)\" localhost:$port/api/recommendations"
+echo
+
+eventlink serve --port "$port"
