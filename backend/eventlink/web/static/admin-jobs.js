@@ -1,7 +1,7 @@
 // "Recomputes": the latest ones, how far they are, and having one made.
 
-import { badge, choice, panel, renew, say, table } from "./admin-parts.js";
-import { h, run } from "./dom.js";
+import { badge, choice, panel, renew, table } from "./admin-parts.js";
+import { h, run, say } from "./dom.js";
 import { roundPercent, since, span, when } from "./format.js";
 
 const JOBS = "api/admin/jobs?type=recompute_recommendations_ml&limit=8";

@@ -1,7 +1,7 @@
 // "Models": what is stored, and making another one serve.
 
-import { badge, confirmed, panel, renew, say, table } from "./admin-parts.js";
-import { h, run } from "./dom.js";
+import { badge, confirmed, panel, renew, table } from "./admin-parts.js";
+import { h, run, say } from "./dom.js";
 import { counted, score, since, when } from "./format.js";
 
 const STATUS = "api/admin/personalization/status";

@@ -1,6 +1,6 @@
 // What the sections of the administrators' page are built of: panels, tables, choices, questions.
 
-import { h, run } from "./dom.js";
+import { byId, h, run, say } from "./dom.js";
 
 /** A section: heading, tools beside it, then problems, what was done, and the body. */
 export function panel(id, title) {
@@ -24,11 +24,6 @@ export function panel(id, title) {
     last = problem;
   };
   return { element, tools, problems, told, body, asked };
-}
-
-/** Write a sentence where it is not there yet: what stays the same is not read out again. */
-export function say(place, sentence) {
-  if (place.textContent !== sentence) place.textContent = sentence;
 }
 
 /** A table, of cards where it is narrow; `#` before a heading makes a column of numbers. */
@@ -145,5 +140,5 @@ export function renew(place, ...elements) {
   const open = new Set([...place.querySelectorAll("details[id][open]")].map((one) => one.id));
   place.replaceChildren(...elements);
   for (const one of place.querySelectorAll("details[id]")) one.open = open.has(one.id);
-  if (at) document.getElementById(at)?.focus();
+  if (at) byId(at)?.focus();
 }

@@ -7,7 +7,7 @@ import { badge } from "./admin-parts.js";
 import { state, worst } from "./admin-state.js";
 import { byId, h } from "./dom.js";
 import { poll } from "./poll.js";
-import { ask, readAddress, signOut, token } from "./session.js";
+import { ask, signInByAddress, signOut, token } from "./session.js";
 import { signInForm } from "./signin.js";
 
 const SOON = 2;
@@ -19,7 +19,7 @@ const bar = document.querySelector("header.bar");
 
 /** Sign in, show the page until they leave, and begin anew. */
 async function start() {
-  readAddress();
+  signInByAddress();
   let note = "For administrators of this site.";
   for (;;) {
     if (!token()) await signInForm(main, { note });
@@ -149,10 +149,5 @@ function warn(place, wrong) {
     h("a", { href: "#state" }, "State"),
   );
 }
-
-// A link with a token, opened where the page is open already.
-addEventListener("hashchange", () => {
-  if (location.hash.startsWith("#token=")) location.reload();
-});
 
 start();

@@ -2,7 +2,7 @@
 //
 // Colours and strokes come from admin.css by class; the page's policy allows no inline style.
 
-import { h } from "./dom.js";
+import { h, s } from "./dom.js";
 import { between, counted, day, percent, roundPercent, weekday } from "./format.js";
 
 const HEIGHT = 220;
@@ -11,16 +11,6 @@ const STEPS = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.25];
 const DATE_WIDTH = 72;
 const BESIDE = 10;
 const MOST_DOTS = 31;
-
-/** Make an SVG element. */
-export function s(name, attributes = {}, ...children) {
-  const element = document.createElementNS("http://www.w3.org/2000/svg", name);
-  for (const [key, value] of Object.entries(attributes)) {
-    if (value !== null && value !== undefined) element.setAttribute(key, value);
-  }
-  element.append(...children.flat().filter((child) => child !== null));
-  return element;
-}
 
 /**
  * Where an axis from 0 ends, and its step.

@@ -3,7 +3,7 @@
 // After each act that has the ranking made anew the page asks until a newer one is stored, puts it in
 // place of the old one, and tells how long that took and what has moved.
 
-import { h } from "./dom.js";
+import { byId, h, say } from "./dom.js";
 import { card } from "./foryou-card.js";
 import { isReading, openDetail, tellReader } from "./foryou-detail.js";
 import { ask } from "./session.js";
@@ -202,7 +202,7 @@ function whereFocusIs() {
 
 function restore({ id, act }) {
   const same = cards.querySelector(`[data-id="${id}"] [data-act="${act}"]`);
-  (same ?? document.getElementById("for-you-title")).focus({ preventScroll: true });
+  (same ?? byId("for-you-title")).focus({ preventScroll: true });
 }
 
 function showMore() {
@@ -218,7 +218,7 @@ function showMore() {
 /** Tell how the ranking fares, on whichever view is open. */
 function tell(text, mood = "") {
   for (const line of document.querySelectorAll("main .news")) {
-    if (line.textContent !== text) line.textContent = text;
+    say(line, text);
     line.className = `news ${mood}`;
   }
 }

@@ -6,7 +6,7 @@ import { listView, startList } from "./foryou-list.js";
 import { isBlank, load, mine } from "./foryou-mine.js";
 import { welcome } from "./foryou-welcome.js";
 import { startYou, youView } from "./foryou-you.js";
-import { readAddress, signOut, token } from "./session.js";
+import { signInByAddress, signOut, token } from "./session.js";
 import { signInForm } from "./signin.js";
 
 const NOTE =
@@ -20,14 +20,9 @@ const TABS = [
   ["you", "You"],
 ];
 
-// A link with a token that is opened in this tab loads nothing: only what is behind the # is new.
-addEventListener("hashchange", () => {
-  if (location.hash.startsWith("#token=")) location.reload();
-});
-
 const isOver = location.hash === "#over";
 if (isOver) history.replaceState(null, "", location.pathname);
-readAddress();
+signInByAddress();
 begun()
   .catch((error) => {
     if (error.status !== 401) throw error;

@@ -37,13 +37,18 @@ export function signOut() {
 }
 
 /** Sign in with the token behind the address's `#token=`, and take it out of the address. */
-export function readAddress() {
+export function signInByAddress() {
   const given = new URLSearchParams(location.hash.slice(1)).get("token");
   if (!given) return;
   signOut();
   sessionStorage.setItem(ACCESS, given);
   history.replaceState(null, "", location.pathname);
 }
+
+// A link with a token that is opened in this tab loads nothing: only what is behind the # is new.
+addEventListener("hashchange", () => {
+  if (location.hash.startsWith("#token=")) location.reload();
+});
 
 async function send(method, path, body) {
   const headers = {};
