@@ -2,7 +2,7 @@
 
 import { badge, confirmed, panel, renew, table } from "./admin-parts.js";
 import { h, run, say } from "./dom.js";
-import { counted, score, since, when } from "./format.js";
+import { counted, NONE, score, since, when } from "./format.js";
 
 const STATUS = "api/admin/personalization/status";
 
@@ -181,7 +181,7 @@ function quality(metrics, name) {
 }
 
 function gate(decision) {
-  if (!decision) return "–";
+  if (!decision) return NONE;
   return [
     decision.activate ? badge("let through", "good") : badge("held back", "warn"),
     h("small", {}, decision.reason),

@@ -4,6 +4,7 @@ import { h, run } from "./dom.js";
 import { card } from "./foryou-card.js";
 import { openDetail } from "./foryou-detail.js";
 import { track } from "./foryou-mine.js";
+import { counted } from "./format.js";
 import { ask } from "./session.js";
 
 const PAGE = 20;
@@ -83,7 +84,7 @@ function fetchPage(button) {
     const { total, items } = await ask("GET", `api/events?${asked}`);
     cards.append(...items.map((event) => card(event, { open: () => openDetail(event) })));
     const left = total - cards.children.length;
-    count.textContent = total === 1 ? "1 event to come" : `${total} events to come`;
+    count.textContent = counted(total, "event to come", "events to come");
     more.hidden = left <= 0;
     more.textContent = `Show ${Math.min(PAGE, left)} more`;
   });

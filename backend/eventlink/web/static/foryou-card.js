@@ -3,6 +3,7 @@
 import { h } from "./dom.js";
 import { change, mine, tracker } from "./foryou-mine.js";
 import { toast } from "./foryou-toast.js";
+import { counted } from "./format.js";
 
 const FEW = 5;
 const DAY = 86_400_000;
@@ -52,7 +53,7 @@ export const seatsLeft = (event) =>
 export function seats(event) {
   const left = seatsLeft(event);
   if (left === null || left > FEW) return null;
-  const text = left === 0 ? "No seat left" : `${left} seat${left === 1 ? "" : "s"} left`;
+  const text = left === 0 ? "No seat left" : counted(left, "seat left", "seats left");
   return h("span", { class: "seats" }, text);
 }
 

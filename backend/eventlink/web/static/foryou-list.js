@@ -6,6 +6,7 @@
 import { byId, h, say } from "./dom.js";
 import { card } from "./foryou-card.js";
 import { isReading, openDetail, tellReader } from "./foryou-detail.js";
+import { shortSpan } from "./format.js";
 import { ask } from "./session.js";
 
 const LENGTH = 50;
@@ -230,10 +231,5 @@ function tellMaker() {
     return;
   }
   const seconds = Math.max(0, (Date.now() - Date.parse(shown.generated_at)) / 1000);
-  maker.textContent = `ranked by ${shown.model_version} ${inWords(seconds)} ago`;
-}
-
-function inWords(seconds) {
-  if (seconds < 100) return `${Math.round(seconds)} s`;
-  return seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${Math.round(seconds / 3600)} h`;
+  maker.textContent = `ranked by ${shown.model_version} ${shortSpan(seconds)} ago`;
 }
