@@ -34,7 +34,7 @@ class Root(BaseModel):
 async def root(request: Request) -> Root | Response:
     """Tell what runs here and where it is described."""
     if settings().environment == "development" and _wants_a_page(request):
-        return await page("index.html", request)
+        return await page("foryou.html", request)
     # Behind a proxy that takes a prefix off, uvicorn's --root-path puts it back.
     prefix = request.scope.get("root_path", "").rstrip("/")
     return Root(docs=f"{prefix}/docs", openapi=f"{prefix}/openapi.json")

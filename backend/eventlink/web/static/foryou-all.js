@@ -1,9 +1,9 @@
 // "All events": everything to come, searched, filtered and sorted. What is searched for is told.
 
 import { h, run } from "./dom.js";
+import { track } from "./foryou-acts.js";
 import { card } from "./foryou-card.js";
 import { openDetail } from "./foryou-detail.js";
-import { track } from "./foryou-mine.js";
 import { counted } from "./format.js";
 import { ask } from "./session.js";
 
@@ -47,25 +47,25 @@ export const allView = h(
   more,
 );
 tag.addEventListener("change", () => {
-  begin();
+  showFirst();
   if (tag.value) track({ type: "filter", meta: meta() }, "you filtered");
 });
-sort.addEventListener("change", begin);
+sort.addEventListener("change", showFirst);
 
 export async function startAll() {
   const tags = await ask("GET", "api/tags?limit=100");
   tag.append(...tags.map((one) => h("option", { value: one.name }, one.name)));
 }
 
-/** Show the first page, of what is asked for by now. */
-export function begin() {
+/** Show the first page of what is asked for by now. */
+export function showFirst() {
   cards.replaceChildren();
   return fetchPage(go);
 }
 
 function search(event) {
   event.preventDefault();
-  begin();
+  showFirst();
   if (query.value.trim()) track({ type: "search", meta: meta() }, "your search");
 }
 

@@ -1,8 +1,9 @@
 // An event opened: all that is told of it, in a dialog. Counts as a view, and how long it is read.
 
 import { h } from "./dom.js";
-import { actions, seats, tags, titleOf, when, where } from "./foryou-card.js";
-import { track, tracker } from "./foryou-mine.js";
+import { actions } from "./foryou-actions.js";
+import { track, tracker } from "./foryou-acts.js";
+import { seats, tags, titleOf, when, where } from "./foryou-event.js";
 import { ask } from "./session.js";
 
 const dialog = h("dialog", { class: "detail", "aria-labelledby": "detail-title" });

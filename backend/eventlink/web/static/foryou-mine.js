@@ -1,11 +1,9 @@
 // What the visitor said about themselves and about events, as the server keeps it, and how it is changed.
 //
-// Whatever has the ranking made anew is announced as `acted`; whatever changed here, as `mine`.
+// A change is announced as `mine`, and all that is `.drawn` from it is drawn anew.
 
-import { ask, token } from "./session.js";
-import { Tracker } from "./tracker.js";
-
-export const tracker = new Tracker({ endpoint: "api/analytics/interactions", token });
+import { acted, now } from "./foryou-acts.js";
+import { ask } from "./session.js";
 
 const listPath = (list) => (id) => `api/profile/${list}/${id}`;
 const eventPath = (what) => (id) => `api/events/${id}/${what}`;
@@ -44,7 +42,7 @@ const KINDS = {
 export const mine = { profile: null };
 
 /** Ask the server for all of it. */
-export async function load() {
+export async function loadMine() {
   const [profile, registered, remembered, interests, hidden, followed, blocked] = await Promise.all(
     [
       "profile",
@@ -56,17 +54,17 @@ export async function load() {
       "profile/blocked-organizers",
     ].map((path) => ask("GET", `api/${path}`)),
   );
-  const byId = (things) => new Map(things.map((one) => [one.id, one]));
+  const keyed = (things) => new Map(things.map((one) => [one.id, one]));
   Object.assign(mine, {
     profile,
-    registered: byId(registered.items.map((one) => ({ ...one, id: one.event_id }))),
-    remembered: byId(remembered.items),
-    interests: byId(interests),
-    hidden: byId(hidden),
-    followed: byId(followed),
-    blocked: byId(blocked),
+    registered: keyed(registered.items.map((one) => ({ ...one, id: one.event_id }))),
+    remembered: keyed(remembered.items),
+    interests: keyed(interests),
+    hidden: keyed(hidden),
+    followed: keyed(followed),
+    blocked: keyed(blocked),
   });
-  document.dispatchEvent(new Event("mine"));
+  announce();
 }
 
 /** Whether nothing at all is known of the visitor. */
@@ -80,7 +78,7 @@ export async function change(kind, thing, isOn) {
   if (isOn) mine[kind].set(thing.id, thing);
   else mine[kind].delete(thing.id);
   if (isOn && rival) mine[rival].delete(thing.id);
-  document.dispatchEvent(new Event("mine"));
+  announce();
   acted(isOn ? on : off, moment);
 }
 
@@ -91,20 +89,7 @@ export async function changeProfile(changes) {
   acted("you changed your profile", moment);
 }
 
-/** An instant, by the clock that measures and by the one that dates. */
-export const now = () => ({ ticks: performance.now(), date: Date.now() });
-
-/** Tell whoever shows the ranking that it will be made anew, and on account of what. */
-export function acted(said, moment) {
-  document.dispatchEvent(new CustomEvent("acted", { detail: { said, ...moment } }));
-}
-
-/** Record an act with the tracker, send it at once, and tell that it has the ranking made anew. */
-export async function track(act, said) {
-  const moment = now();
-  if (act) tracker.record(act);
-  // The tracker hears of a click after whoever opens what was clicked.
-  await new Promise((next) => setTimeout(next));
-  await tracker.flush();
-  acted(said, moment);
+function announce() {
+  for (const part of document.querySelectorAll(".drawn")) part.draw();
+  document.dispatchEvent(new Event("mine"));
 }

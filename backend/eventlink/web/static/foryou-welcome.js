@@ -1,7 +1,8 @@
 // Who is new says what they like: all that the first ranking is made of.
 
 import { h, run } from "./dom.js";
-import { acted, changeProfile, load, now } from "./foryou-mine.js";
+import { acted, now } from "./foryou-acts.js";
+import { changeProfile, loadMine } from "./foryou-mine.js";
 import { citySelect, knownCities } from "./foryou-you.js";
 import { ask } from "./session.js";
 
@@ -26,7 +27,7 @@ export async function welcome(place) {
         const moment = now();
         if (city.value) await changeProfile({ city: city.value });
         if (chosen.length > 0) await ask("PUT", "api/profile/interests", { tag_ids: chosen });
-        await load();
+        await loadMine();
         if (chosen.length > 0) acted("you said what you like", moment);
         done();
       });

@@ -1,8 +1,8 @@
 // "You": what the visitor said so far, and how to take it back.
 
 import { h, run } from "./dom.js";
-import { titleOf, when } from "./foryou-card.js";
 import { openDetail } from "./foryou-detail.js";
+import { titleOf, when } from "./foryou-event.js";
 import { change, changeProfile, mine } from "./foryou-mine.js";
 import { ask } from "./session.js";
 

@@ -1,9 +1,9 @@
 // The demo's site: what people of the simulated city would see. Signs in, and puts the page together.
 
 import { byId, h } from "./dom.js";
-import { allView, begin, startAll } from "./foryou-all.js";
+import { allView, showFirst, startAll } from "./foryou-all.js";
 import { listView, startList } from "./foryou-list.js";
-import { isBlank, load, mine } from "./foryou-mine.js";
+import { isBlank, loadMine, mine } from "./foryou-mine.js";
 import { welcome } from "./foryou-welcome.js";
 import { startYou, youView } from "./foryou-you.js";
 import { signInByAddress, signOut, token } from "./session.js";
@@ -32,14 +32,14 @@ begun()
 
 async function begun() {
   if (!token()) return enter(isOver ? OVER : NOTE);
-  await load();
+  await loadMine();
   return show();
 }
 
 /** Let somebody sign in; who is new is asked what they like first. */
 async function enter(note) {
   await signInForm(byId("main"), { note, registering: true });
-  await load();
+  await loadMine();
   if (isBlank()) await welcome(byId("main"));
   await show();
 }
@@ -86,7 +86,7 @@ function turn(name) {
     if (tab.dataset.tab === name) tab.setAttribute("aria-current", "page");
     else tab.removeAttribute("aria-current");
   }
-  if (name === "all") begin();
+  if (name === "all") showFirst();
   scrollTo(0, 0);
 }
 
