@@ -6,16 +6,16 @@
 import { byId, h, say } from "./dom.js";
 import { card } from "./foryou-card.js";
 import { isReading, openDetail, tellReader } from "./foryou-detail.js";
+import { glide, moveOf, summary, topsOf } from "./foryou-moves.js";
 import { shortSpan } from "./format.js";
 import { ask } from "./session.js";
 
-const LENGTH = 50;
-const PAGE = 12;
-const SOON_MS = 150;
-const LATER_MS = 400;
-const PATIENCE_MS = 15_000;
+const LENGTH = 50; // of a list
+const PAGE = 12; // of it shown at a time
+const SOON_MS = 150; // between two questions for a newer ranking
+const LATER_MS = 400; // the same, once it is slow to come
 const SLOW_MS = 1500;
-const MOVE_MS = 600;
+const PATIENCE_MS = 15_000;
 
 const maker = h("p", { class: "maker" });
 const cards = h("ol", { class: "events" });
@@ -102,6 +102,7 @@ function isNewer(list, old) {
   return old.source !== "cache" || Date.parse(list.generated_at) > Date.parse(old.generated_at);
 }
 
+/** Show a newer ranking, and tell what it was made upon and how long that took. */
 function arrive(list) {
   const made = Date.parse(list.generated_at);
   const known = acts.filter((act) => act.date <= made);
@@ -126,14 +127,14 @@ function receive(list, told) {
 function put(list, told = null) {
   pending = null;
   const before = shown && new Map(shown.items.map((item, place) => [item.event.id, place]));
-  const rows = new Map([...cards.children].map((row) => [row.dataset.id, row.getBoundingClientRect()]));
+  const tops = topsOf(cards);
   const focused = cards.contains(document.activeElement) ? whereFocusIs() : null;
   shown = list;
   draw(before);
   tellMaker();
   if (focused) restore(focused);
-  if (rows.size > 0) animate(rows);
-  if (told) tell(`${told}${summary(before)}`);
+  if (tops.size > 0) glide(cards, tops);
+  if (told) tell(`${told}${summary(cards, gone(before))}`);
   if (acts.length > 0) tell("Ranking anew …", "waiting");
 }
 
@@ -141,8 +142,7 @@ function draw(before) {
   const visible = shown.items.slice(0, length);
   cards.replaceChildren(...visible.map((item, place) => row(item, place, before)));
   if (visible.length === 0) cards.append(h("li", { class: "faint" }, "Nothing is left to recommend."));
-  more.hidden = visible.length === shown.items.length;
-  more.textContent = `Show ${Math.min(PAGE, shown.items.length - visible.length)} more`;
+  offerMore();
 }
 
 function row(item, place, before) {
@@ -153,47 +153,15 @@ function row(item, place, before) {
     place,
     reason,
     source: item.source === list.source ? null : item.source,
-    beside: h("div", { class: "place" }, h("span", { class: "rank" }, item.rank), moved(before, event, place)),
+    beside: h("div", { class: "place" }, h("span", { class: "rank" }, item.rank), moveOf(event, place, before)),
     open: () => openDetail(event, { list, place, reason }),
   });
 }
 
-function moved(before, event, place) {
-  if (!before) return null;
-  const old = before.get(event.id);
-  if (old === undefined) return h("span", { class: "move new" }, "new");
-  if (old === place) return null;
-  const by = Math.abs(old - place);
-  const [sign, word] = old > place ? ["▲", "up"] : ["▼", "down"];
-  return h("span", { class: `move ${word}`, "aria-label": `${by} ${word}`, role: "img" }, `${sign}${by}`);
-}
-
-function summary(before) {
-  const count = (word) => cards.querySelectorAll(`.move.${word}`).length;
+/** How many events could be seen before and have left the list. */
+function gone(before) {
   const ids = new Set(shown.items.map((item) => item.event.id));
-  const gone = [...before].filter(([id, place]) => place < length && !ids.has(id)).length;
-  const parts = [
-    [count("up"), "up"],
-    [count("down"), "down"],
-    [count("new"), "new"],
-    [gone, "gone"],
-  ].filter(([number]) => number > 0);
-  if (parts.length === 0) return "; every event keeps its place.";
-  return `: ${parts.map(([number, word]) => `${number} ${word}`).join(", ")}.`;
-}
-
-/** Let every card glide from where it was; what is new comes out of the ground. */
-function animate(rows) {
-  if (matchMedia("(prefers-reduced-motion: reduce)").matches) return;
-  // Nothing is clicked by mistake while it moves.
-  cards.classList.add("moving");
-  setTimeout(() => cards.classList.remove("moving"), MOVE_MS);
-  for (const row of cards.children) {
-    const old = rows.get(row.dataset.id);
-    const shift = old && old.top - row.getBoundingClientRect().top;
-    const start = old ? { transform: `translateY(${shift}px)` } : { opacity: 0 };
-    if (shift !== 0) row.animate([start, {}], { duration: MOVE_MS, easing: "ease-in-out" });
-  }
+  return [...before].filter(([id, place]) => place < length && !ids.has(id)).length;
 }
 
 function whereFocusIs() {
@@ -211,9 +179,14 @@ function showMore() {
   length += PAGE;
   const fresh = shown.items.slice(first, length).map((item, place) => row(item, first + place, null));
   cards.append(...fresh);
-  more.hidden = length >= shown.items.length;
-  more.textContent = `Show ${Math.min(PAGE, shown.items.length - length)} more`;
+  offerMore();
   fresh[0]?.querySelector("button.title").focus();
+}
+
+function offerMore() {
+  const left = shown.items.length - length;
+  more.hidden = left <= 0;
+  more.textContent = `Show ${Math.min(PAGE, left)} more`;
 }
 
 /** Tell how the ranking fares, on whichever view is open. */
