@@ -1,7 +1,7 @@
 // "How recommendations do": what impressions led to, and how surely.
 
 import { compare, CONVERSION, CTR, experiment } from "./admin-compare.js";
-import { choice, panel, renew, table, tile } from "./admin-parts.js";
+import { choice, empty, panel, redraw, table, tile } from "./admin-parts.js";
 import { dailyChart } from "./chart.js";
 import { h } from "./dom.js";
 import { between, count, counted, percent, SURE, weekday, when } from "./format.js";
@@ -23,10 +23,10 @@ export function figures(ask) {
     try {
       const found = await ask("GET", `api/admin/personalization/metrics?days=${chosen.value()}`);
       if (number !== asked) return; // other days were chosen meanwhile
-      renew(part.body, ...(found.total.impressions ? report(found) : nothing(found)));
-      part.asked("");
+      redraw(part.body, ...(found.total.impressions ? report(found) : [nothing(found)]));
+      part.trouble("");
     } catch (error) {
-      part.asked(error.message);
+      part.trouble(error.message);
     }
     part.element.removeAttribute("aria-busy");
   }
@@ -140,31 +140,19 @@ function byDay(days, gains) {
   );
 }
 
-function nothing(found) {
-  const without = found.unattributed_impressions;
-  return [
-    h(
-      "div",
-      { class: "card empty" },
-      h("h3", {}, "No impressions yet"),
-      h(
-        "p",
-        {},
-        without
-          ? `${counted(without, "impression", "impressions")} came without request_id: of which` +
-              " list, cannot be told. Send the list's request_id with every impression and click."
-          : "Nobody was shown anything in these days, as far as this server was told. Send an" +
-              " impression for every event that a page shows, and a click for each that is opened.",
-      ),
-      h(
-        "p",
-        {},
-        "The script at ",
-        h("a", { href: "tracker.js" }, "/tracker.js"),
-        " does it from a page of yours; ",
-        h("a", { href: "docs" }, "POST /api/analytics/interactions"),
-        " is what it sends them to. docs/api.md tells more, under Interactions.",
-      ),
-    ),
-  ];
-}
+const nothing = ({ unattributed_impressions: without }) =>
+  empty(
+    "No impressions yet",
+    without
+      ? `${counted(without, "impression", "impressions")} came without request_id: of which list,` +
+          " cannot be told. Send the list's request_id with every impression and click."
+      : "Nobody was shown anything in these days, as far as this server was told. Send an" +
+          " impression for every event that a page shows, and a click for each that is opened.",
+    [
+      "The script at ",
+      h("a", { href: "tracker.js" }, "/tracker.js"),
+      " does it from a page of yours; ",
+      h("a", { href: "docs" }, "POST /api/analytics/interactions"),
+      " is what it sends them to. docs/api.md tells more, under Interactions.",
+    ],
+  );

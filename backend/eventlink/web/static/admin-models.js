@@ -1,6 +1,6 @@
 // "Models": what is stored, and making another one serve.
 
-import { badge, confirmed, panel, renew, table } from "./admin-parts.js";
+import { badge, confirmed, empty, panel, redraw, table } from "./admin-parts.js";
 import { h, run, say } from "./dom.js";
 import { counted, NONE, score, since, when } from "./format.js";
 
@@ -16,10 +16,10 @@ export function models(ask, changed) {
     try {
       const found = await ask("GET", "api/admin/models");
       found.sort((one, other) => Date.parse(other.created_at) - Date.parse(one.created_at));
-      renew(part.body, found.length ? listed(found, activate) : none());
-      part.asked("");
+      redraw(part.body, found.length ? listed(found, activate) : none());
+      part.trouble("");
     } catch (error) {
-      part.asked(error.message);
+      part.trouble(error.message);
     }
   }
 
@@ -188,11 +188,8 @@ function gate(decision) {
   ];
 }
 
-function none() {
-  return h(
-    "div",
-    { class: "card empty" },
-    h("h3", {}, "No model yet"),
-    h("p", {}, "The heuristic answers everybody. Train and rank, below, and there is one."),
+const none = () =>
+  empty(
+    "No model yet",
+    "The heuristic answers everybody. Train and rank, below, and there is one.",
   );
-}

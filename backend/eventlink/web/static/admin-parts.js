@@ -19,11 +19,11 @@ export function panel(id, title) {
   );
   let last = "";
   /** Tell what went wrong with asking, "" once it went well; what a button was answered stays. */
-  const asked = (problem) => {
+  const trouble = (problem) => {
     if (problem || problems.textContent === last) say(problems, problem);
     last = problem;
   };
-  return { element, tools, problems, told, body, asked };
+  return { element, tools, problems, told, body, trouble };
 }
 
 /** A table, of cards where it is narrow; `#` before a heading makes a column of numbers. */
@@ -101,6 +101,15 @@ export const tile = (name, value, ...notes) =>
     notes.map((note) => h("p", { class: "faint" }, note)),
   );
 
+/** What stands where there is nothing to show yet; each paragraph is a text or several parts. */
+export const empty = (title, ...paragraphs) =>
+  h(
+    "div",
+    { class: "card empty" },
+    h("h3", {}, title),
+    paragraphs.map((one) => h("p", {}, one)),
+  );
+
 /** A word with a colour: `good`, `bad`, `warn`, `busy` or nothing. The word tells it all. */
 export const badge = (word, tone = "") => h("span", { class: `badge ${tone}` }, word);
 
@@ -135,7 +144,7 @@ export function confirmed(title, sentences, label, work) {
 }
 
 /** Put new elements in the place of old ones; focus and what is unfolded stay, by their ids. */
-export function renew(place, ...elements) {
+export function redraw(place, ...elements) {
   const at = place.contains(document.activeElement) ? document.activeElement.id : "";
   const open = new Set([...place.querySelectorAll("details[id][open]")].map((one) => one.id));
   place.replaceChildren(...elements);

@@ -1,15 +1,9 @@
-// "State": how the recommender does at this moment, and what is wrong with it.
+// "State": how the recommender does at this moment.
 
-import { badge, panel, renew, table } from "./admin-parts.js";
+import { findings, SILENT, worst } from "./admin-findings.js";
+import { badge, panel, redraw, table } from "./admin-parts.js";
 import { h } from "./dom.js";
 import { count, counted, figure, NONE, percent, since, span } from "./format.js";
-
-// Seconds, and a share of students; docs/operations.md, "What to watch", has the same.
-const LATE_RANKINGS = 30 * 3600;
-const LATE_REFRESHES = 10;
-const LATE_TRAINING = 3600;
-const SILENT = 60;
-const LEAST_FRESH = 0.8;
 
 /** The section; `found` is called with what is wrong, each time the state was asked for. */
 export function state(ask, found) {
@@ -19,81 +13,14 @@ export function state(ask, found) {
     try {
       const status = await ask("GET", "api/admin/personalization/status");
       const wrong = findings(status);
-      renew(part.body, ...cards(status, wrong));
-      part.asked("");
+      redraw(part.body, ...cards(status, wrong));
+      part.trouble("");
       found(wrong);
     } catch (error) {
-      part.asked(error.message);
+      part.trouble(error.message);
     }
   }
   return { element: part.element, load };
-}
-
-/** What is wrong: of which part, how bad, and a sentence. */
-export function findings({ cache, refreshes, jobs, settings, last_recompute: last }) {
-  const waits = jobs.queues.find((one) => one.queue === "training")?.oldest_waiting_seconds ?? 0;
-  const off = (name) => `${name} is off:`;
-  return [
-    ...rankingsAreWrong(cache, span(settings.recommendations_cache_max_age_seconds)),
-    !settings.recommendations_use_ml_cache && {
-      part: "rankings",
-      tone: "warn",
-      sentence: `${off("RECOMMENDATIONS_USE_ML_CACHE")} the heuristic answers everybody.`,
-    },
-    refreshes.lag_seconds > LATE_REFRESHES && {
-      part: "refreshes",
-      tone: "bad",
-      sentence: `Refreshes are ${span(refreshes.lag_seconds)} late: too few workers, or none.`,
-    },
-    ...workersAreWrong(jobs.workers),
-    waits > LATE_TRAINING && {
-      part: "queue",
-      tone: "warn",
-      sentence: `A recompute has waited for ${span(waits)}.`,
-    },
-    !settings.task_queue_enabled && {
-      part: "queue",
-      tone: "warn",
-      sentence: `${off("TASK_QUEUE_ENABLED")} nothing can be queued here.`,
-    },
-    last?.status === "failed" && {
-      part: "queue",
-      tone: "warn",
-      sentence: `The last recompute, job ${last.job_id}, failed.`,
-    },
-  ].filter(Boolean);
-}
-
-function rankingsAreWrong({ generation, fresh, age_seconds: age, fresh_share: share }, most) {
-  const wrong = (tone, sentence) => [{ part: "rankings", tone, sentence }];
-  if (generation === null) {
-    return wrong("bad", "Nobody is ranked yet: the heuristic answers everybody. Recompute.");
-  }
-  if (!fresh) {
-    return wrong("bad", `The rankings are stale, older than ${most}: the heuristic answers.`);
-  }
-  if (age > LATE_RANKINGS) {
-    return wrong("warn", "The rankings are older than 30 hours: did the night's recompute fail?");
-  }
-  if (share !== null && share < LEAST_FRESH) {
-    return wrong("warn", `Only ${percent(share)} of the students have a fresh list.`);
-  }
-  return [];
-}
-
-function workersAreWrong(workers) {
-  const wrong = (sentence) => [{ part: "workers", tone: "bad", sentence }];
-  const heard = Math.min(...workers.map((one) => one.seconds_ago));
-  const idle = "nothing is refreshed, and no job runs";
-  if (!workers.length) return wrong(`No worker is known: ${idle}. Start eventlink worker.`);
-  return heard > SILENT ? wrong(`No worker was heard for ${span(heard)}: ${idle}.`) : [];
-}
-
-/** The worst tone of some findings, and the word for it. */
-export function worst(findings) {
-  if (!findings.length) return { tone: "good", word: "fine" };
-  if (findings.some((one) => one.tone === "bad")) return { tone: "bad", word: "wrong" };
-  return { tone: "warn", word: "look here" };
 }
 
 function cards({ cache, refreshes, jobs, seats, settings }, wrong) {

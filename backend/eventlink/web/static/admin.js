@@ -1,44 +1,65 @@
 // The administrators' page: signs somebody in, shows the sections, and keeps them up to date.
 
 import { figures } from "./admin-figures.js";
-import { recomputes } from "./admin-jobs.js";
+import { worst } from "./admin-findings.js";
 import { models } from "./admin-models.js";
 import { badge } from "./admin-parts.js";
-import { state, worst } from "./admin-state.js";
+import { recomputes } from "./admin-recomputes.js";
+import { state } from "./admin-state.js";
 import { byId, h } from "./dom.js";
-import { poll } from "./poll.js";
+import { atMostEvery, poll } from "./poll.js";
 import { ask, signInByAddress, signOut, token } from "./session.js";
 import { signInForm } from "./signin.js";
 
+// Seconds between two looks: at jobs under way, at all that is at rest, at figures of whole days.
 const SOON = 2;
 const LATER = 30;
 const FIGURES = 600;
-// Seconds between two looks: at jobs under way, at all that is at rest, at figures of whole days.
+const NOTE = "For administrators of this site.";
+const ENDED = "Your session has ended. Sign in again.";
+
 const main = byId("main");
 const bar = document.querySelector("header.bar");
 
-/** Sign in, show the page until they leave, and begin anew. */
+/** Let people sign in, one after the other, and show each what they may see until they leave. */
 async function start() {
   signInByAddress();
-  let note = "For administrators of this site.";
+  let note = NOTE;
   for (;;) {
     if (!token()) await signInForm(main, { note });
-    const me = await ask("GET", "api/auth/me").catch((error) => error);
-    if (me instanceof Error) note = await failed(me);
-    else if (me.role !== "admin") note = await refused(me);
-    else note = await show(me);
+    note = await visit();
     bar.querySelectorAll("nav, .end").forEach((one) => one.remove());
     document.querySelectorAll("dialog").forEach((one) => one.close());
     main.replaceChildren();
   }
 }
 
-/** Tell why nothing is shown; resolves with what to tell beside the form once they go on. */
-const stopped = (title, sentence, label, work = () => {}) =>
-  new Promise((done) => {
+/** Show the page to whoever is signed in; resolves with what to tell beside the form afterwards. */
+async function visit() {
+  const me = await ask("GET", "api/auth/me").catch((error) => error);
+  if (me instanceof Error) return failed(me);
+  return me.role === "admin" ? show(me) : refused(me);
+}
+
+function failed(error) {
+  if (error.status === 401) return ENDED;
+  return notice("This did not work", error.message, "Try again");
+}
+
+const refused = (me) =>
+  notice(
+    "For administrators only",
+    `${me.email} is signed in, but is no administrator of this site.`,
+    "Sign in as someone else",
+    signOut,
+  );
+
+/** Tell why nothing is shown, beside a button that does `work` and goes on. */
+function notice(title, sentence, label, work = () => {}) {
+  return new Promise((done) => {
     const go = () => {
       work();
-      done("For administrators of this site.");
+      done(NOTE);
     };
     const button = h("button", { class: "main", type: "button", click: go }, label);
     main.replaceChildren(
@@ -52,21 +73,9 @@ const stopped = (title, sentence, label, work = () => {}) =>
     );
     button.focus();
   });
-
-function failed(error) {
-  if (error.status === 401) return "Your session has ended. Sign in again.";
-  return stopped("This did not work", error.message, "Try again");
 }
 
-const refused = (me) =>
-  stopped(
-    "For administrators only",
-    `${me.email} is signed in, but is no administrator of this site.`,
-    "Sign in as someone else",
-    signOut,
-  );
-
-/** Show all sections; resolves with a note once the session is over. */
+/** Show all sections, and keep them up to date. */
 function show(me) {
   return new Promise((done) => {
     const leave = (note) => {
@@ -77,35 +86,31 @@ function show(me) {
       try {
         return await ask(...request);
       } catch (error) {
-        if (error.status === 401) leave("Your session has ended. Sign in again.");
+        if (error.status === 401) leave(ENDED);
         throw error;
       }
     };
     const attention = h("div", { class: "attention", hidden: true });
-    const metrics = figures(asking);
-    const now = state(asking, (wrong) => warn(attention, wrong));
-    const jobs = recomputes(asking, {
-      asked: () => watch.now(),
-      ended: () => Promise.all([stored.load(), now.load()]),
-    });
-    const stored = models(asking, () => Promise.all([watch.now(), now.load()]));
-    let told = 0;
-    let counted = 0;
+    const sections = {
+      figures: figures(asking),
+      models: models(asking, () => Promise.all([watch.now(), sections.state.load()])),
+      recomputes: recomputes(asking, {
+        asked: () => watch.now(),
+        ended: () => Promise.all([sections.models.load(), sections.state.load()]),
+      }),
+      state: state(asking, (wrong) => warn(attention, wrong)),
+    };
+    const loadFigures = atMostEvery(FIGURES, sections.figures.load);
+    const loadState = atMostEvery(LATER - 1, sections.state.load);
     const watch = poll(async () => {
-      if (Date.now() - counted >= FIGURES * 1000) {
-        counted = Date.now();
-        metrics.load();
-      }
-      const busy = await jobs.load();
-      if (Date.now() - told >= (LATER - 1) * 1000) {
-        told = Date.now();
-        await now.load();
-      }
+      loadFigures();
+      const busy = await sections.recomputes.load();
+      await loadState();
       return busy ? SOON : LATER;
     });
     bar.append(navigation(), account(me, leave));
-    main.replaceChildren(attention, ...[metrics, stored, jobs, now].map((part) => part.element));
-    stored.load();
+    main.replaceChildren(attention, ...Object.values(sections).map((one) => one.element));
+    sections.models.load();
     watch.now();
   });
 }

@@ -32,3 +32,13 @@ export function poll(work) {
   };
   return { now, stop };
 }
+
+/** Let `work` be done at most once in so many seconds, however often it is asked for. */
+export function atMostEvery(seconds, work) {
+  let last = 0;
+  return async () => {
+    if (Date.now() - last < seconds * 1000) return;
+    last = Date.now();
+    await work();
+  };
+}

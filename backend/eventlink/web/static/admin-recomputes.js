@@ -1,6 +1,6 @@
 // "Recomputes": the latest ones, how far they are, and having one made.
 
-import { badge, choice, panel, renew, table } from "./admin-parts.js";
+import { badge, choice, empty, panel, redraw, table } from "./admin-parts.js";
 import { h, run, say } from "./dom.js";
 import { roundPercent, since, span, when } from "./format.js";
 
@@ -28,10 +28,10 @@ export function recomputes(ask, { asked, ended }) {
   /** Ask and show; tells whether one is queued or running. */
   async function load() {
     const jobs = await ask("GET", JOBS).catch((error) => error);
-    part.asked(jobs instanceof Error ? jobs.message : "");
+    part.trouble(jobs instanceof Error ? jobs.message : "");
     if (jobs instanceof Error) return before.size > 0;
     const written = JSON.stringify(jobs);
-    if (written !== shown) renew(part.body, jobs.length ? listed(jobs, act) : none());
+    if (written !== shown) redraw(part.body, jobs.length ? listed(jobs, act) : none());
     shown = written;
     const under = jobs.filter((job) => UNDER_WAY.includes(job.status));
     const now = new Set(under.map((job) => job.job_id));
@@ -134,11 +134,8 @@ function button({ job_id: id, status, cancelling }, act) {
   return null;
 }
 
-function none() {
-  return h(
-    "div",
-    { class: "card empty" },
-    h("h3", {}, "No recompute was queued in the last two weeks"),
-    h("p", {}, "Those that cron runs as a command are not jobs, and not listed here."),
+const none = () =>
+  empty(
+    "No recompute was queued in the last two weeks",
+    "Those that cron runs as a command are not jobs, and not listed here.",
   );
-}
