@@ -70,7 +70,7 @@ function tuning(event, organizer) {
     h("summary", { "data-act": "tune" }, "More or less of this"),
     h(
       "div",
-      { class: "panel" },
+      { class: "card panel" },
       event.tags.map(row),
       organizer &&
         button("block", `Not ${organizer.name}`, {

@@ -38,5 +38,5 @@ export function card(event, { list = {}, place, beside = null, reason = null, so
   );
   tracker.watch(shown);
   shown.addEventListener("click", () => open(event));
-  return h("li", { class: "event", "data-id": event.id }, beside, shown, actions(event));
+  return h("li", { class: "card event", "data-id": event.id }, beside, shown, actions(event));
 }

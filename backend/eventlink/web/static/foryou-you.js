@@ -14,7 +14,7 @@ let cities = [];
 /** Its part of the page. */
 export const youView = h(
   "aside",
-  { id: "you", "aria-labelledby": "you-title" },
+  { id: "you", class: "card", "aria-labelledby": "you-title" },
   h("h2", { id: "you-title" }, "You"),
   h("p", { class: "news", role: "status" }),
   problems,
