@@ -5,12 +5,12 @@
 import { h, s } from "./dom.js";
 import { between, counted, day, percent, roundPercent, weekday } from "./format.js";
 
-const HEIGHT = 220;
+const HEIGHT = 220; // pixels, like all but the steps
 const EDGE = { left: 46, right: 16, top: 22, bottom: 28 };
-const STEPS = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.25];
 const DATE_WIDTH = 72;
-const BESIDE = 10;
-const MOST_DOTS = 31;
+const BESIDE = 10; // from a day to what is told of it
+const STEPS = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.25];
+const MOST_DOTS = 31; // of more days only the line is drawn
 
 /**
  * Where an axis from 0 ends, and its step.
@@ -45,6 +45,7 @@ export function dailyChart(days, { title, tone, of, led, gains }) {
       `${title} by day, ${day(days[0].day)} to ${day(days[last].day)}.` +
       " The arrow keys tell the figures of each day.",
   });
+  const dayWidth = () => (svg.clientWidth - EDGE.left - EDGE.right) / days.length;
   let x = () => 0;
   let mark = null;
   let chosen = null;
@@ -68,7 +69,7 @@ export function dailyChart(days, { title, tone, of, led, gains }) {
   function draw() {
     const width = svg.clientWidth;
     if (!width) return;
-    const wide = (width - EDGE.left - EDGE.right) / days.length;
+    const wide = dayWidth();
     x = (index) => EDGE.left + (index + 0.5) * wide;
     const bottom = HEIGHT - EDGE.bottom;
     mark = s("line", { class: "mark", y1: EDGE.top, y2: bottom, visibility: "hidden" });
@@ -78,8 +79,8 @@ export function dailyChart(days, { title, tone, of, led, gains }) {
   }
 
   svg.addEventListener("pointermove", (event) => {
-    const wide = (svg.clientWidth - EDGE.left - EDGE.right) / days.length;
-    choose(Math.max(0, Math.min(last, Math.floor((event.offsetX - EDGE.left) / wide))));
+    const index = Math.floor((event.offsetX - EDGE.left) / dayWidth());
+    choose(Math.max(0, Math.min(last, index)));
   });
   svg.addEventListener("pointerleave", () => choose(null));
   svg.addEventListener("blur", () => choose(null));
@@ -125,18 +126,18 @@ function picture(days, { of, gains, x, wide, width }) {
   const dates = days.map((one, index) => ({ one, index })).filter(({ index }) => dated(index));
   const course = (run) => line(run.map(({ one, index }) => [x(index), y(of(one).rate)]));
   return [
-    first < 0
-      ? null
-      : s("rect", {
-          class: "gaining",
-          x: x(first) - wide / 2,
-          y: EDGE.top,
-          width: wide * (days.length - first),
-          height: floor - EDGE.top,
-        }),
-    first < 0
-      ? null
-      : s("text", { x: right, y: 14, "text-anchor": "end" }, "can still gain"),
+    ...(first < 0
+      ? []
+      : [
+          s("rect", {
+            class: "gaining",
+            x: x(first) - wide / 2,
+            y: EDGE.top,
+            width: wide * (days.length - first),
+            height: floor - EDGE.top,
+          }),
+          s("text", { x: right, y: 14, "text-anchor": "end" }, "can still gain"),
+        ]),
     ...levels.flatMap((level) => [
       s("line", { class: "grid", x1: EDGE.left, x2: right, y1: y(level), y2: y(level) }),
       s("text", { x: EDGE.left - 8, y: y(level) + 4, "text-anchor": "end" }, roundPercent(level)),

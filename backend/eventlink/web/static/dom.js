@@ -1,6 +1,6 @@
-// Elements of a page, made of what the server answers. Text stays text: nothing is ever parsed as HTML.
+// Elements of a page, made of what the server answers. Text stays text: nothing is parsed as HTML.
 
-/** Make an element. Functions among the attributes become listeners; null and false leave one out. */
+/** Make an element. Functions among attributes become listeners; null and false leave one out. */
 export const h = (name, ...parts) => filled(document.createElement(name), ...parts);
 
 /** Make an element of an SVG. */
@@ -25,7 +25,7 @@ export function say(place, sentence) {
   if (place.textContent !== sentence) place.textContent = sentence;
 }
 
-/** Run what a button or a form asks for, with the button disabled meanwhile, and tell what went wrong. */
+/** Do what a button asks for, with the button disabled meanwhile, and tell what went wrong. */
 export async function run(button, problems, work) {
   button.disabled = true;
   problems.textContent = "";

@@ -1,4 +1,4 @@
-// What can be done with an event: to register, remember and follow, and to have more or less of its kind.
+// What can be done with an event: register, remember, follow, have more or less of its kind.
 
 import { h } from "./dom.js";
 import { seatsLeft, titleOf } from "./foryou-event.js";

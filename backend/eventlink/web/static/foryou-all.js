@@ -78,7 +78,8 @@ function meta() {
 
 function fetchPage(button) {
   return run(button, problems, async () => {
-    const asked = new URLSearchParams({ sort: sort.value, limit: PAGE, offset: cards.children.length });
+    const offset = cards.children.length;
+    const asked = new URLSearchParams({ sort: sort.value, limit: PAGE, offset });
     if (query.value.trim()) asked.set("q", query.value.trim());
     if (tag.value) asked.set("tag", tag.value);
     const { total, items } = await ask("GET", `api/events?${asked}`);

@@ -8,10 +8,11 @@ import { seats, tags, titleOf, when, where } from "./foryou-event.js";
 /**
  * Make a card.
  *
- * `list` tells of which list it is a part (its request_id) and `place` where in it, from 0; `open` is
- * called when it is opened. What is watched is what tells of the event: a button beside it is no click.
+ * `list` tells of which list it is a part (its request_id) and `place` where in it, from 0. `open`
+ * is called when it is opened. What is watched is what tells of the event: a button beside it is no
+ * click.
  */
-export function card(event, { list = {}, place, beside = null, reason = null, source = null, open }) {
+export function card(event, { list = {}, place, beside, reason, source, open }) {
   const shown = h(
     "div",
     {

@@ -58,7 +58,8 @@ export function seats(event) {
 export function tags(event) {
   const look = (tag) => (mine.interests.has(tag.id) ? "chip liked" : "chip");
   const list = h("ul", { class: "chips drawn", "aria-label": "Tags" });
-  list.draw = () => list.replaceChildren(...event.tags.map((tag) => h("li", { class: look(tag) }, tag.name)));
+  const chip = (tag) => h("li", { class: look(tag) }, tag.name);
+  list.draw = () => list.replaceChildren(...event.tags.map(chip));
   list.draw();
   return list;
 }

@@ -1,7 +1,7 @@
 // "For you": the ranking as cards, followed while it is made anew.
 //
-// After each act that has the ranking made anew the page asks until a newer one is stored, puts it in
-// place of the old one, and tells how long that took and what has moved.
+// After each act that has the ranking made anew the page asks until a newer one is stored, puts it
+// in place of the old one, and tells how long that took and what has moved.
 
 import { byId, h, say } from "./dom.js";
 import { card } from "./foryou-card.js";
@@ -16,6 +16,10 @@ const SOON_MS = 150; // between two questions for a newer ranking
 const LATER_MS = 400; // the same, once it is slow to come
 const SLOW_MS = 1500;
 const PATIENCE_MS = 15_000;
+
+const HOW = "Open an event, register, say what you like: moments later the list is ranked anew.";
+const ANEW = "Ranking anew …";
+const NONE_CAME = "No new ranking came: is a worker running? This is the list as it is now";
 
 const maker = h("p", { class: "maker" });
 const cards = h("ol", { class: "events" });
@@ -50,7 +54,7 @@ export async function startList() {
     if (list.source === "cache") arrive(list);
     follow();
   } else {
-    tell("Open an event, register, say what you like: moments later the list is ranked anew.", "quiet");
+    tell(HOW, "quiet");
   }
   setInterval(tellMaker, 1000);
 }
@@ -59,7 +63,7 @@ const fetchList = (limit = LENGTH) => ask("GET", `api/recommendations?limit=${li
 
 document.addEventListener("acted", ({ detail }) => {
   acts.push(detail);
-  tell("Ranking anew …", "waiting");
+  tell(ANEW, "waiting");
   if (shown && !isFollowing) follow();
 });
 document.addEventListener("read", settle);
@@ -85,9 +89,9 @@ async function follow() {
         arrive(latest);
       } else if (waited > PATIENCE_MS) {
         acts = [];
-        receive(await fetchList(), "No new ranking came: is a worker running? This is the list as it is now");
+        receive(await fetchList(), NONE_CAME);
       } else if (waited > SLOW_MS) {
-        tell("Ranking anew … A person is ranked at most once in a few seconds.", "waiting");
+        tell(`${ANEW} A person is ranked at most once in a few seconds.`, "waiting");
       }
     } catch (error) {
       acts = [];
@@ -135,25 +139,28 @@ function put(list, told = null) {
   if (focused) restore(focused);
   if (tops.size > 0) glide(cards, tops);
   if (told) tell(`${told}${summary(cards, gone(before))}`);
-  if (acts.length > 0) tell("Ranking anew …", "waiting");
+  if (acts.length > 0) tell(ANEW, "waiting");
 }
 
 function draw(before) {
   const visible = shown.items.slice(0, length);
   cards.replaceChildren(...visible.map((item, place) => row(item, place, before)));
-  if (visible.length === 0) cards.append(h("li", { class: "faint" }, "Nothing is left to recommend."));
+  if (visible.length === 0) {
+    cards.append(h("li", { class: "faint" }, "Nothing is left to recommend."));
+  }
   offerMore();
 }
 
 function row(item, place, before) {
   const { event, reason } = item;
   const list = shown;
+  const rank = h("span", { class: "rank" }, item.rank);
   return card(event, {
     list,
     place,
     reason,
     source: item.source === list.source ? null : item.source,
-    beside: h("div", { class: "place" }, h("span", { class: "rank" }, item.rank), moveOf(event, place, before)),
+    beside: h("div", { class: "place" }, rank, moveOf(event, place, before)),
     open: () => openDetail(event, { list, place, reason }),
   });
 }
@@ -177,7 +184,8 @@ function restore({ id, act }) {
 function showMore() {
   const first = length;
   length += PAGE;
-  const fresh = shown.items.slice(first, length).map((item, place) => row(item, first + place, null));
+  const items = shown.items.slice(first, length);
+  const fresh = items.map((item, index) => row(item, first + index, null));
   cards.append(...fresh);
   offerMore();
   fresh[0]?.querySelector("button.title").focus();

@@ -1,4 +1,5 @@
-// What the visitor said about themselves and about events, as the server keeps it, and how it is changed.
+// What the visitor said about themselves and about events, as the server keeps it, and how to
+// change it.
 //
 // A change is announced as `mine`, and all that is `.drawn` from it is drawn anew.
 
@@ -8,10 +9,18 @@ import { ask } from "./session.js";
 const listPath = (list) => (id) => `api/profile/${list}/${id}`;
 const eventPath = (what) => (id) => `api/events/${id}/${what}`;
 
-// For each kind: where it is changed, what it drives out, and how the visitor is told what they did.
+// By kind: where it is changed, what it drives out, and how the visitor is told what they did.
 const KINDS = {
-  registered: { path: eventPath("registration"), on: "you registered", off: "you gave a seat back" },
-  remembered: { path: eventPath("favorite"), on: "you remembered an event", off: "you forgot an event" },
+  registered: {
+    path: eventPath("registration"),
+    on: "you registered",
+    off: "you gave a seat back",
+  },
+  remembered: {
+    path: eventPath("favorite"),
+    on: "you remembered an event",
+    off: "you forgot an event",
+  },
   interests: {
     path: listPath("interests"),
     rival: "hidden",

@@ -1,4 +1,4 @@
-// What moved when a list took the place of another: marked on the cards, told, and shown as they glide.
+// What moved when a list took another's place: marked on the cards, told, and shown by gliding.
 
 import { h } from "./dom.js";
 
@@ -12,7 +12,8 @@ export function moveOf(event, place, before) {
   if (old === place) return null;
   const by = Math.abs(old - place);
   const [sign, word] = old > place ? ["▲", "up"] : ["▼", "down"];
-  return h("span", { class: `move ${word}`, "aria-label": `${by} ${word}`, role: "img" }, `${sign}${by}`);
+  const told = { role: "img", "aria-label": `${by} ${word}` };
+  return h("span", { class: `move ${word}`, ...told }, `${sign}${by}`);
 }
 
 /** The moves in a sentence; `gone` is how many events have left the list. */
@@ -31,7 +32,8 @@ export function summary(cards, gone) {
 const topOf = (row) => row.getBoundingClientRect().top;
 
 /** Where each card is in the window by now, for `glide`. */
-export const topsOf = (cards) => new Map([...cards.children].map((row) => [row.dataset.id, topOf(row)]));
+export const topsOf = (cards) =>
+  new Map([...cards.children].map((row) => [row.dataset.id, topOf(row)]));
 
 /** Let every card glide from where it was; what is new comes out of the ground. */
 export function glide(cards, tops) {

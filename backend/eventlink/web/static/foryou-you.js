@@ -67,7 +67,8 @@ function off(kind, thing, told, label) {
 }
 
 function rows(kind) {
-  const coming = [...mine[kind].values()].filter((event) => new Date(event.start_time) > new Date());
+  const isToCome = (event) => new Date(event.start_time) > new Date();
+  const coming = [...mine[kind].values()].filter(isToCome);
   if (coming.length === 0) return none();
   coming.sort((one, other) => new Date(one.start_time) - new Date(other.start_time));
   const label = kind === "registered" ? "Unregister" : "Forget";
@@ -133,7 +134,8 @@ function languageSelect(chosen) {
     ["en", "English"],
     ["ro", "Romanian"],
   ];
-  const option = ([value, name]) => h("option", { value, selected: value === (chosen ?? "") }, name);
+  const option = ([value, name]) =>
+    h("option", { value, selected: value === (chosen ?? "") }, name);
   return h("select", { "aria-label": "Language" }, names.map(option));
 }
 

@@ -1,4 +1,4 @@
-// The demo's site: what people of the simulated city would see. Signs in, and puts the page together.
+// The demo's site: what people of the simulated city would see. Signs in, and builds the page.
 
 import { byId, h } from "./dom.js";
 import { allView, showFirst, startAll } from "./foryou-all.js";
@@ -12,7 +12,8 @@ import { signInForm } from "./signin.js";
 const NOTE =
   "This is the demo's city. Make a new account to start as a stranger:" +
   " any address and eight characters do. No mail is sent.";
-const OVER = "You were signed out: the token is no longer good. Sign in, or open a new link of make serve.";
+const OVER =
+  "You were signed out: the token is no longer good. Sign in, or open a new link of make serve.";
 
 const TABS = [
   ["for-you", "For you"],
@@ -23,14 +24,15 @@ const TABS = [
 const isOver = location.hash === "#over";
 if (isOver) history.replaceState(null, "", location.pathname);
 signInByAddress();
-begun()
+begin()
   .catch((error) => {
     if (error.status !== 401) throw error;
     return enter(OVER);
   })
   .catch((error) => byId("main").replaceChildren(h("p", { role: "alert" }, error.message)));
 
-async function begun() {
+/** Go on as whoever is signed in already, else let somebody sign in. */
+async function begin() {
   if (!token()) return enter(isOver ? OVER : NOTE);
   await loadMine();
   return show();
@@ -60,6 +62,7 @@ function leaveIfOver() {
 }
 
 function header() {
+  const { id, full_name: fullName, email } = mine.profile;
   const tab = ([name, label]) =>
     h("button", { class: "tab", "data-tab": name, click: () => turn(name) }, label);
   const leave = () => {
@@ -71,7 +74,7 @@ function header() {
     h(
       "div",
       { class: "end" },
-      h("span", { class: "who" }, mine.profile.full_name ?? mine.profile.email ?? `person ${mine.profile.id}`),
+      h("span", { class: "who" }, fullName ?? email ?? `person ${id}`),
       // In tabs of their own: whoever administers is somebody else.
       h("a", { href: "admin", target: "_blank" }, "Administration"),
       h("a", { href: "docs", target: "_blank" }, "API"),
@@ -92,14 +95,23 @@ function turn(name) {
 
 /** How to see all this with other eyes. */
 function hint() {
-  const command = "EVENTLINK_DATA_DIR=.eventlink/demo ENVIRONMENT=development .venv/bin/eventlink token 778";
+  const command =
+    "EVENTLINK_DATA_DIR=.eventlink/demo ENVIRONMENT=development .venv/bin/eventlink token 778";
   return h(
     "details",
     { class: "hint" },
     h("summary", {}, "See this as somebody else"),
-    h("p", {}, "Sign out and make a new account, of which nothing is known. Or be one of the city's people:"),
+    h(
+      "p",
+      {},
+      "Sign out and make a new account, of which nothing is known. Or be one of the city's people:",
+    ),
     h("pre", {}, h("code", {}, command)),
-    h("p", {}, "prints an access token of person 778, good for 30 minutes. Open this address with it:"),
+    h(
+      "p",
+      {},
+      "prints an access token of person 778, good for 30 minutes. Open this address with it:",
+    ),
     h("pre", {}, h("code", {}, `${location.origin}${location.pathname}#token=…`)),
   );
 }

@@ -7,7 +7,8 @@ import { signIn } from "./session.js";
 export function signInForm(place, { note, registering = false }) {
   return new Promise((done) => {
     const problems = h("div", { role: "alert" });
-    const field = (label, attributes) => h("label", {}, label, h("input", { required: true, ...attributes }));
+    const field = (label, attributes) =>
+      h("label", {}, label, h("input", { required: true, ...attributes }));
     const enter = h("button", { class: "main", type: "submit" }, "Sign in");
     const join = h("button", { type: "submit", value: "register" }, "Make a new account");
     const submit = (event) => {
