@@ -20,7 +20,7 @@ def token(
     It is signed with SECRET_KEY, which must be the server's, and is good
     for 30 minutes.
     """
-    # Bytes that are no text would not get as far as the database.
+    # Bytes that are no text cannot be sent to the database; as an id they are refused.
     whose = user if "@" in user and user.isprintable() else _id(user)
     require_strong_secret(settings().secret_key, settings().environment)
     with transaction() as conn:

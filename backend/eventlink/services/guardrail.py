@@ -115,20 +115,25 @@ def _to_compare(conn: Connection, served: Serving, now: datetime) -> Watch | Non
         return None
     meta = stored_meta(conn, version)
     watch = _watch(meta)
-    if watch is None or (watch.decision == Decision.WATCHING and not _still_holds(watch, meta)):
-        looks = 0 if watch is None else watch.looks
-        name, share = (
-            settings().recommendations_experiment,
-            settings().recommendations_control_share,
-        )
-        if _hold(conn, served, watch):
-            _note(conn, version, Watch(name, share, now, looks))
-        return None
-    if watch.decision != Decision.WATCHING:
+    if watch is not None and watch.decision != Decision.WATCHING:
         return None  # whoever makes it serve again knows what was found
+    if watch is None or not _still_holds(watch, meta):
+        if _hold(conn, served, watch):
+            _note(conn, version, _begun(watch, now))
+        return None
     if watch.counted_at and now - watch.since < SOONEST * (watch.counted_at - watch.since):
         return None
     return watch
+
+
+def _begun(before: Watch | None, now: datetime) -> Watch:
+    """Return what is known of a model that is watched from now on; looks at it so far count."""
+    return Watch(
+        experiment=settings().recommendations_experiment,
+        control_share=settings().recommendations_control_share,
+        since=now,
+        looks=0 if before is None else before.looks,
+    )
 
 
 def _hold(conn: Connection, served: Serving, watch: Watch | None) -> bool:
@@ -194,29 +199,27 @@ def _decide(
     assert version is not None  # noqa: S101 (it was looked at)
     if harmed:
         what = f"{' and '.join(harmed)} surely lower than in the control arm"
-        watch = _take_back(conn, served, watch, what, now)
-        log.error(
-            "the guardrail found a model to do harm", model_version=version, **_as_json(watch)
-        )
+        decision, outcome = _take_back(conn, served, now)
+        watch = replace(watch, decision=decision, reason=f"{what}; {outcome}")
+        found = _as_json(watch)
+        log.error("the guardrail found a model to do harm", model_version=version, **found)
     _note(conn, version, watch)
 
 
-def _take_back(conn: Connection, served: Serving, watch: Watch, what: str, now: datetime) -> Watch:
-    """Roll back, unless there is nothing better to go back to."""
-    kept = replace(watch, decision=Decision.KEPT)
+def _take_back(conn: Connection, served: Serving, now: datetime) -> tuple[Decision, str]:
+    """Roll back, unless there is nothing better to go back to; tell what came of it."""
     target = served.previous_made_by
     if target == served.model_version:
         # Where no other model has ranked, what serves again would be older rankings of this one.
-        return replace(kept, reason=f"{what}; no other model has rankings to go back to")
+        return Decision.KEPT, "no other model has rankings to go back to"
     before = None if target is None else _watch(stored_meta(conn, target))
     if before is not None and before.decision != Decision.WATCHING:
-        return replace(kept, reason=f"{what}; {target}, which served before, did harm as well")
+        return Decision.KEPT, f"{target}, which served before, did harm as well"
     try:
         switched = roll_back(conn, BY, now)
     except (ConflictError, NotFoundError, ModelMismatchError) as error:
-        return replace(kept, reason=f"{what}; {error}")
-    reason = f"{what}; {switched.model_version} serves again"
-    return replace(watch, decision=Decision.ROLLED_BACK, reason=reason)
+        return Decision.KEPT, str(error)
+    return Decision.ROLLED_BACK, f"{switched.model_version} serves again"
 
 
 def _note(conn: Connection, model_version: str, watch: Watch) -> None:

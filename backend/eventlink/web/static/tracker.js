@@ -4,8 +4,9 @@
 //   const tracker = new Tracker({ token: () => accessToken });
 //   tracker.observe(document.body);
 //
-// Whatever carries data-event-id, and the data-request-id and data-position of its list, is watched:
-// its impression counts once at least half of it was seen for a second, its click when it is opened.
+// Whatever carries data-event-id, and the data-request-id and data-position of its list, is
+// watched: its impression counts once at least half of it was seen for a second, its click when it
+// is opened.
 
 const SEEN_SHARE = 0.5; // half of it for a second: the MRC's viewable impression
 const SEEN_MS = 1000;
@@ -334,9 +335,10 @@ function cameBy(eventId) {
 
 function asBody(batch) {
   const now = Date.now();
-  const interactions = batch.map(({ act, at }) =>
-    now - at > LATE_MS && !act.occurred_at ? { ...act, occurred_at: new Date(at).toISOString() } : act,
-  );
+  const interactions = batch.map(({ act, at }) => {
+    const isLate = now - at > LATE_MS && !act.occurred_at;
+    return isLate ? { ...act, occurred_at: new Date(at).toISOString() } : act;
+  });
   return JSON.stringify({ interactions });
 }
 
