@@ -21,6 +21,8 @@ from eventlink.config import PROJECT_ROOT
 
 PROGRAMS = Path(sys.executable).parent
 PATIENCE = 60.0
+NARROW = {"width": 400, "height": 800}
+"""A telephone's window."""
 
 
 @dataclass
@@ -159,6 +161,14 @@ def page(browser: Browser, failures: list[str]) -> Iterator[Page]:
     yield opened
     context.close()
     assert failures == []
+
+
+def overflows(page: Page) -> bool:
+    """Tell whether a page is wider than its window."""
+    wide: bool = page.evaluate(
+        "document.documentElement.scrollWidth > document.documentElement.clientWidth"
+    )
+    return wide
 
 
 def _failure(said: ConsoleMessage) -> list[str]:

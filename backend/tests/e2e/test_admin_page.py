@@ -4,11 +4,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from e2e.conftest import PATIENCE, Platform
+from e2e.conftest import NARROW, PATIENCE, Platform, overflows
 from playwright.sync_api import Page, Route, expect
 
 PASSWORD = "correct horse battery"  # noqa: S105 (of nobody)
-NARROW = {"width": 400, "height": 800}
 SHOWN, CLICKED = 10, 3
 
 
@@ -160,8 +159,7 @@ def _see_no_overflow(page: Page) -> None:
     assert wide is not None
     for size in (NARROW, wide):
         page.set_viewport_size(size)  # type: ignore[arg-type]
-        overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-        assert page.evaluate(overflow) == 0
+        assert not overflows(page)
 
 
 def _roll_back(page: Page, platform: Platform, admin: dict[str, str]) -> None:

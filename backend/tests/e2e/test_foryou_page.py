@@ -3,11 +3,10 @@
 from collections.abc import Iterator
 
 import pytest
-from e2e.conftest import PATIENCE, Platform, serving, wait_for
+from e2e.conftest import NARROW, PATIENCE, Platform, overflows, serving, wait_for
 from playwright.sync_api import Page, expect
 
 TIMEOUT = 1000 * PATIENCE
-NARROW = {"width": 400, "height": 800}
 
 
 @pytest.fixture
@@ -23,12 +22,6 @@ def demo(database: str) -> Iterator[Platform]:
         made.serve()
         made.start("eventlink", "worker")
         yield made
-
-
-def overflows(page: Page) -> bool:
-    """Tell whether the page is wider than the window."""
-    wide: bool = page.evaluate("() => document.documentElement.scrollWidth > innerWidth")
-    return wide
 
 
 def test_somebody_new_is_ranked_anew_while_they_look(demo: Platform, page: Page) -> None:
