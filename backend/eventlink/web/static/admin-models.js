@@ -1,6 +1,7 @@
 // "Models": what is stored, and making another one serve.
 
 import { badge, confirmed, empty, panel, redraw, table } from "./admin-parts.js";
+import { isUnderWay } from "./admin-recomputes.js";
 import { h, run, say } from "./dom.js";
 import { counted, NONE, score, since, when } from "./format.js";
 
@@ -110,8 +111,7 @@ function deletes({ refreshed_lists: refreshed }) {
 }
 
 function training(job) {
-  const under = job && ["queued", "running"].includes(job.status);
-  if (!under || job.payload.request?.skip_training) return [];
+  if (!job || !isUnderWay(job) || job.payload.request?.skip_training) return [];
   return [
     `Job ${job.job_id} trains: its model will compete with this one. Cancel it first if the` +
       " choice must stand.",

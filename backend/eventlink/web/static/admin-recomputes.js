@@ -6,7 +6,8 @@ import { roundPercent, since, span, when } from "./format.js";
 
 const JOBS = "api/admin/jobs?type=recompute_recommendations_ml&limit=8";
 const TONES = { queued: "", running: "busy", succeeded: "good", failed: "bad", cancelled: "warn" };
-const UNDER_WAY = ["queued", "running"];
+
+export const isUnderWay = ({ status }) => ["queued", "running"].includes(status);
 
 /** The section; `asked` is called once one was queued or cancelled, `ended` once one has ended. */
 export function recomputes(ask, { asked, ended }) {
@@ -22,27 +23,25 @@ export function recomputes(ask, { asked, ended }) {
   );
   const button = h("button", { class: "main", type: "button", click: recompute }, "Recompute now");
   part.tools.append(how.element, button);
-  let shown = "";
-  let before = new Set();
+  let shown = ""; // what the table was made of
+  let underWay = new Set(); // ids, at the last look
 
   /** Ask and show; tells whether one is queued or running. */
   async function load() {
     const jobs = await ask("GET", JOBS).catch((error) => error);
     part.trouble(jobs instanceof Error ? jobs.message : "");
-    if (jobs instanceof Error) return before.size > 0;
+    if (jobs instanceof Error) return underWay.size > 0;
     const written = JSON.stringify(jobs);
     if (written !== shown) redraw(part.body, jobs.length ? listed(jobs, act) : none());
     shown = written;
-    const under = jobs.filter((job) => UNDER_WAY.includes(job.status));
-    const now = new Set(under.map((job) => job.job_id));
-    const over = jobs.find((job) => before.has(job.job_id) && !now.has(job.job_id));
-    before = now;
+    const over = jobs.find((job) => underWay.has(job.job_id) && !isUnderWay(job));
+    underWay = new Set(jobs.filter(isUnderWay).map((job) => job.job_id));
     if (over) {
       const end = over.status === "cancelled" ? "was cancelled" : over.status;
       say(part.told, `Job ${over.job_id} ${end}.`);
       ended();
     }
-    return now.size > 0;
+    return underWay.size > 0;
   }
 
   async function recompute() {
@@ -115,7 +114,8 @@ function times({ queued_at: queuedAt, started_at: started, ended_at: ended, stat
   ];
 }
 
-function button({ job_id: id, status, cancelling }, act) {
+function button(job, act) {
+  const { job_id: id, status, cancelling } = job;
   const one = (what, label) =>
     h(
       "button",
@@ -129,7 +129,7 @@ function button({ job_id: id, status, cancelling }, act) {
       },
       label,
     );
-  if (UNDER_WAY.includes(status) && !cancelling) return one("cancel", "Cancel");
+  if (isUnderWay(job) && !cancelling) return one("cancel", "Cancel");
   if (status === "failed" || status === "cancelled") return one("retry", "Retry");
   return null;
 }
