@@ -33,6 +33,8 @@ REGISTRATION_WINDOW = timedelta(days=7)
 """A registration is credited to the latest impression within so long before it."""
 MOST_DAYS = 365
 CONFIDENCE = 0.95
+LEAST_SURE = 0.001
+"""Share of a rate that its interval must begin above for anything to be told relative to it."""
 
 
 @dataclass(frozen=True)
@@ -274,7 +276,7 @@ def lift(treatment: Rate, control: Rate) -> Lift:
         low=difference - math.hypot(t.rate - t.low, c.high - c.rate),
         high=difference + math.hypot(t.high - t.rate, c.rate - c.low),
     )
-    if not c.rate or not c.low:
+    if not c.rate or c.low < LEAST_SURE * c.rate:
         return Lift(absolute, None)
     relative = Difference(
         value=t.rate / c.rate - 1,

@@ -90,9 +90,11 @@ def _answers(api: httpx2.Client) -> bool:
         return False
 
 
-def wait_for(holds: Any, pause: Callable[[], None] = lambda: time.sleep(0.02)) -> None:
+def wait_for(
+    holds: Any, seconds: float = PATIENCE, pause: Callable[[], None] = lambda: time.sleep(0.02)
+) -> None:
     """Wait until something holds; fail if it does not come to."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, "waited too long"
         pause()

@@ -122,9 +122,18 @@ def _see_what_is_seldom(page: Page) -> None:
 
     def late(told: dict[str, Any]) -> None:
         told["refreshes"]["lag_seconds"] = 600
+        told["model"]["guardrail"] = {"decision": "kept", "reason": "ctr surely lower"}
+
+    def watched(told: list[dict[str, Any]]) -> None:
+        for model in told:
+            model["guardrail"] = {"decision": "rolled_back", "reason": "conversion surely lower"}
 
     expect(page.locator(".attention")).to_be_hidden()
-    with _edited(page, "**/metrics?*", experiment), _edited(page, "**/status", late):
+    with (
+        _edited(page, "**/metrics?*", experiment),
+        _edited(page, "**/status", late),
+        _edited(page, "**/models", watched),
+    ):
         page.reload()
         arms = page.get_by_role("table", name="Experiment “autumn”").get_by_role("row")
         expect(arms).to_have_count(1 + 2)
@@ -134,6 +143,10 @@ def _see_what_is_seldom(page: Page) -> None:
         expect(verdicts.nth(1)).to_contain_text("No sure difference yet.")
         expect(page.locator(".attention")).to_contain_text("Refreshes are 10 minutes late")
         expect(page.locator("[data-part=refreshes]")).to_contain_text("wrong")
+        expect(page.locator(".attention")).to_contain_text("to do harm: ctr surely lower.")
+        models = page.get_by_role("table", name="Stored models")
+        expect(models.get_by_text("taken back")).not_to_have_count(0)
+        expect(models).to_contain_text("conversion surely lower")
     page.reload()
     expect(page.locator("[data-part=refreshes]")).to_contain_text("fine")
     expect(page.get_by_role("table", name="By source")).to_be_visible()
@@ -141,7 +154,7 @@ def _see_what_is_seldom(page: Page) -> None:
 
 
 @contextmanager
-def _edited(page: Page, path: str, edit: Callable[[dict[str, Any]], None]) -> Iterator[None]:
+def _edited(page: Page, path: str, edit: Callable[[Any], None]) -> Iterator[None]:
     """Let the page see another answer than the server's."""
 
     def answer(route: Route) -> None:

@@ -10,11 +10,16 @@ export const SILENT = 60;
 const LEAST_FRESH = 0.8;
 
 /** What is wrong: of which part, how bad, and a sentence. */
-export function findings({ cache, refreshes, jobs, settings, last_recompute: last }) {
+export function findings({ cache, model, refreshes, jobs, settings, last_recompute: last }) {
   const waits = jobs.queues.find((one) => one.queue === "training")?.oldest_waiting_seconds ?? 0;
   const off = (name) => `${name} is off:`;
   return [
     ...rankingsAreWrong(cache, span(settings.recommendations_cache_max_age_seconds)),
+    model?.guardrail?.decision === "kept" && {
+      part: "rankings",
+      tone: "bad",
+      sentence: `The guardrail found ${model.model_version} to do harm: ${model.guardrail.reason}.`,
+    },
     !settings.recommendations_use_ml_cache && {
       part: "rankings",
       tone: "warn",

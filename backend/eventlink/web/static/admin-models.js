@@ -152,7 +152,7 @@ function listed(found, activate) {
       when(one.trained_at ?? one.created_at),
       quality(one.metrics, "ndcg_10"),
       quality(one.metrics, "hitrate_10"),
-      gate(one.gate),
+      [gate(one.gate), guardrail(one.guardrail)].flat(),
       one.is_active
         ? badge("active", "good")
         : activation(one.model_version, activate),
@@ -168,7 +168,11 @@ const activation = (version, activate) =>
     "Activate",
   );
 
-const handled = (last) => last && h("small", {}, "activated by hand ", since(last.at));
+function handled(last) {
+  if (!last) return null;
+  const by = last.by === "guardrail" ? "by the guardrail" : "by hand";
+  return h("small", {}, `activated ${by} `, since(last.at));
+}
 
 /** A model's figure, what popularity had on the same days beneath it. */
 function quality(metrics, name) {
@@ -186,6 +190,13 @@ function gate(decision) {
     decision.activate ? badge("let through", "good") : badge("held back", "warn"),
     h("small", {}, decision.reason),
   ];
+}
+
+/** What the guardrail found while an experiment ran; nothing as long as it only watches. */
+function guardrail(found) {
+  if (!found || found.decision === "watching") return [];
+  const word = found.decision === "kept" ? "does harm" : "taken back";
+  return [badge(word, "bad"), h("small", {}, found.reason)];
 }
 
 const none = () =>

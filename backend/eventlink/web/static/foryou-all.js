@@ -76,13 +76,17 @@ function meta() {
   return said;
 }
 
+let questions = 0;
+
 function fetchPage(button) {
+  const number = ++questions;
   return run(button, problems, async () => {
     const offset = cards.children.length;
     const asked = new URLSearchParams({ sort: sort.value, limit: PAGE, offset });
     if (query.value.trim()) asked.set("q", query.value.trim());
     if (tag.value) asked.set("tag", tag.value);
     const { total, items } = await ask("GET", `api/events?${asked}`);
+    if (number !== questions) return; // something else is asked for by now
     cards.append(...items.map((event) => card(event, { open: () => openDetail(event) })));
     const left = total - cards.children.length;
     count.textContent = counted(total, "event to come", "events to come");

@@ -24,6 +24,7 @@ dialog.addEventListener("click", ({ target }) => target === dialog && dialog.clo
 /** Open an event. `list` and `place` tell where it was shown, `reason` why; all may be missing. */
 export function openDetail(event, { list = {}, place, reason = null } = {}) {
   const cameBy = list.request_id ? { request_id: list.request_id, position: place } : {};
+  leave?.(); // one may be open already
   leave = tracker.page(event.id, cameBy);
   track(null, "your click");
   const text = h("div", { class: "description" }, "…");

@@ -1,5 +1,7 @@
 // Work that is done again and again while somebody looks: not in a hidden tab, nor twice at once.
 
+const AFTER_ERROR = 30;
+
 /** Start; `work` returns the seconds until it is to be done again. `now()` does it at once. */
 export function poll(work) {
   let timer = null;
@@ -15,7 +17,11 @@ export function poll(work) {
       return;
     }
     running = true;
-    const seconds = await work().finally(() => (running = false));
+    const seconds = await work().catch((error) => {
+      console.error(error); // one look that fails is not the last
+      return AFTER_ERROR;
+    });
+    running = false;
     if (again) {
       again = false;
       await now();

@@ -2,6 +2,7 @@
 
 const ACCESS = "eventlink.access";
 const REFRESH = "eventlink.refresh";
+const TOKEN = /^[\w.-]+$/;
 
 /** A request that was refused: the status, and what the server says to do. */
 export class Problem extends Error {
@@ -13,10 +14,15 @@ export class Problem extends Error {
 
 /** Send a request and return the answer's JSON; null where it has none. */
 export async function ask(method, path, body) {
+  let used = token();
   let answer = await send(method, path, body);
-  if (answer.status === 401 && (await renew())) answer = await send(method, path, body);
+  if (answer.status === 401 && (await renew())) {
+    used = token();
+    answer = await send(method, path, body);
+  }
   if (answer.ok) return answer.status === 204 ? null : answer.json();
-  if (answer.status === 401) signOut();
+  // Somebody else may have signed in meanwhile.
+  if (answer.status === 401 && token() === used) signOut();
   throw await problem(answer);
 }
 
@@ -40,9 +46,10 @@ export function signOut() {
 export function signInByAddress() {
   const given = new URLSearchParams(location.hash.slice(1)).get("token");
   if (!given) return;
+  history.replaceState(null, "", location.pathname);
+  if (!TOKEN.test(given)) return; // no header could carry it
   signOut();
   sessionStorage.setItem(ACCESS, given);
-  history.replaceState(null, "", location.pathname);
 }
 
 // A link with a token that is opened in this tab loads nothing: only what is behind the # is new.
@@ -69,8 +76,12 @@ function renew() {
   if (!refresh) return false;
   renewing ??= send("POST", "api/auth/refresh", { refresh_token: refresh })
     .then(async (answer) => {
-      if (answer.ok) keep(await answer.json());
-      return answer.ok;
+      // A server that is away for a moment ends no session.
+      if (answer.status === 429 || answer.status >= 500) throw await problem(answer);
+      // They may have signed out meanwhile, and stay so.
+      if (!answer.ok || sessionStorage.getItem(REFRESH) !== refresh) return false;
+      keep(await answer.json());
+      return true;
     })
     .finally(() => (renewing = null));
   return renewing;
