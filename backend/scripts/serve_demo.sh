@@ -24,7 +24,7 @@ link() {
 
 [ -d "$EVENTLINK_DATA_DIR" ] || no_city
 eventlink migrate
-person_token=$(eventlink token 17 2>/dev/null) || no_city
+newcomer_token=$(eventlink token 6 2>/dev/null) || no_city
 
 eventlink worker &
 worker=$!
@@ -39,7 +39,7 @@ regular_token=$(eventlink token 778 2>/dev/null) || regular_token= # not in a sm
 
 echo
 echo "Open in a browser; these links are good for 30 minutes:"
-link "as person 17, of whom little is known" "#token=$person_token"
+link "as person 6, who only named interests" "#token=$newcomer_token"
 [ -z "$regular_token" ] || link "as person 778, who goes out a lot" "#token=$regular_token"
 link "as somebody new" ""
 link "as an administrator" "admin#token=$administrator_token"

@@ -43,7 +43,10 @@ def show(
         if shown.arm is Arm.CONTROL:
             console.print("in the control arm: the server answers with the heuristic instead")
         if not shown.events:
-            console.print("  no ranking is stored, or nothing in it may be shown any more")
+            console.print(
+                "  no ranking is stored, or nothing in it may be shown any more;"
+                " organizers and administrators have none"
+            )
             continue
         made = shown.events[0][0]
         console.print(

@@ -85,7 +85,7 @@ def simulate(
             rows = {file.file.removesuffix(".parquet"): file.added for file in files}
     for name, count in rows.items():
         typer.echo(f"{name:<30}{count:>12,} rows")
-    typer.echo(f"the city lives until {end:%Y-%m-%dT%H:%M:%SZ}")
+    typer.echo(f"the city is simulated until {end:%Y-%m-%dT%H:%M:%SZ}")
 
 
 def _last_full_hour(now: datetime) -> datetime:

@@ -45,8 +45,8 @@ REASONS = (
         ),
         "organizer.went",
         {
-            "en": "You have been to events of {organizer}",
-            "ro": "Ai fost la evenimente organizate de {organizer}",
+            "en": "You go to events of {organizer}",
+            "ro": "Mergi la evenimente organizate de {organizer}",
         },
     ),
     Reason(

@@ -301,4 +301,7 @@ def _wilson(ratio: float, n: float, quantile: float) -> tuple[float, float]:
     square = quantile * quantile
     middle = (ratio + square / (2 * n)) / (1 + square / n)
     half = math.sqrt(ratio * (1 - ratio) / n + square / (4 * n * n)) * quantile / (1 + square / n)
-    return max(middle - half, 0.0), min(middle + half, 1.0)
+    # Where nothing or everything succeeds, rounding would leave an end beside the rate.
+    low = 0.0 if ratio == 0 else max(middle - half, 0.0)
+    high = 1.0 if ratio == 1 else min(middle + half, 1.0)
+    return low, high

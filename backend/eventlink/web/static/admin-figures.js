@@ -110,7 +110,7 @@ function surely({ rate, low, high }) {
 
 function unattributed({ unattributed_impressions: number }) {
   if (!number) return "An event counts once a list";
-  return `${count(number)} more came without request_id and count nowhere`;
+  return `besides ${count(number)} without request_id, which count nowhere`;
 }
 
 function byDay(days, gains) {

@@ -56,7 +56,7 @@ function refreshing({ waiting, due, lag_seconds: lag }, { refreshed_lists: done 
     ["Due now", count(due)],
     ["Lag", span(lag)],
     ["Since the recompute", counted(done, "user refreshed", "users refreshed")],
-    ["After a click", enabled ? "refreshed" : "switched off"],
+    ["Refreshing after each act", enabled ? "on" : "off"],
   ]);
 }
 

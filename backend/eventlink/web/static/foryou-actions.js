@@ -1,7 +1,7 @@
 // What can be done with an event: register, remember, follow, have more or less of its kind.
 
 import { h } from "./dom.js";
-import { seatsLeft, titleOf } from "./foryou-event.js";
+import { dayOf, seatsLeft, titleOf } from "./foryou-event.js";
 import { change, mine } from "./foryou-mine.js";
 import { toast } from "./foryou-toast.js";
 
@@ -19,6 +19,8 @@ export function actions(event) {
   return row;
 }
 
+const goingTo = (event) => `You are going to ${titleOf(event)}, ${dayOf(event)}.`;
+
 function buttons(event) {
   const organizer = event.organizer_id && {
     id: event.organizer_id,
@@ -32,7 +34,7 @@ function buttons(event) {
     button("register", isIn ? "Unregister" : "Register", {
       class: isIn ? null : "main",
       disabled: over || isFull,
-      work: () => toggle("registered", event, !isIn, `You are going to ${titleOf(event)}.`),
+      work: () => toggle("registered", event, !isIn, goingTo(event)),
     }),
     toggleButton("remember", "remembered", event, ["☆ Remember", "★ Remembered"]),
     organizer &&

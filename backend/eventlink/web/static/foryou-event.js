@@ -15,7 +15,16 @@ const RANGE = new Intl.DateTimeFormat(undefined, {
 });
 const RELATIVE = new Intl.RelativeTimeFormat(undefined, { numeric: "auto" });
 
+const DATE = new Intl.DateTimeFormat(undefined, {
+  weekday: "short",
+  day: "numeric",
+  month: "short",
+});
+
 export const titleOf = (event) => event.title ?? "An event without a title";
+
+/** The day it begins on: several events may have one title. */
+export const dayOf = (event) => DATE.format(new Date(event.start_time));
 
 /** When it is, in the viewer's language and time: "Sat 6 Dec, 18:00 – 20:00 · in 3 days". */
 export function when(event) {

@@ -48,13 +48,14 @@ export const listView = h(
 
 export async function startList() {
   const list = await fetchList();
-  put(list);
-  if (acts.length > 0) {
+  if (acts.length === 0) {
+    put(list);
+    tell(HOW, "quiet");
+  } else {
     // Who is new has said what they like; their first ranking may be there by now.
     if (list.source === "cache") arrive(list);
+    else put(list);
     follow();
-  } else {
-    tell(HOW, "quiet");
   }
   setInterval(tellMaker, 1000);
 }
@@ -84,7 +85,7 @@ async function follow() {
     const waited = performance.now() - acts.at(-1).ticks;
     await new Promise((next) => setTimeout(next, waited < SLOW_MS ? SOON_MS : LATER_MS));
     try {
-      if (isNewer(await fetchList(1), latest)) {
+      if (isNewer(await fetchList(1), latest, waited)) {
         latest = await fetchList();
         arrive(latest);
       } else if (waited > PATIENCE_MS) {
@@ -101,8 +102,12 @@ async function follow() {
   isFollowing = false;
 }
 
-function isNewer(list, old) {
-  if (list.source !== "cache") return false;
+/** Tell whether a list knows more than an old one; the heuristic knows all at once. */
+function isNewer(list, old, waited) {
+  if (list.source !== "cache") {
+    // It answers some for good, and who is new only until their first ranking is there.
+    return list.arm === "control" || (old.source !== "cache" && waited > SLOW_MS);
+  }
   return old.source !== "cache" || Date.parse(list.generated_at) > Date.parse(old.generated_at);
 }
 
@@ -115,7 +120,8 @@ function arrive(list) {
   const after = last
     ? ` ${((performance.now() - last.ticks) / 1000).toFixed(1)} s after ${last.said}`
     : "";
-  receive(list, `Ranked anew${after}`);
+  const ranked = shown ? "Ranked anew" : "Ranked";
+  receive(list, `${list.source === "cache" ? ranked : "Put together by the heuristic"}${after}`);
 }
 
 /** Show a list as soon as it may be moved. */
@@ -138,7 +144,7 @@ function put(list, told = null) {
   tellMaker();
   if (focused) restore(focused);
   if (tops.size > 0) glide(cards, tops);
-  if (told) tell(`${told}${summary(cards, gone(before))}`);
+  if (told) tell(`${told}${before ? summary(cards, gone(before)) : "."}`);
   if (acts.length > 0) tell(ANEW, "waiting");
 }
 

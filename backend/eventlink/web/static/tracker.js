@@ -62,7 +62,7 @@ export class Tracker {
     addEventListener("pagehide", () => this.#leave());
   }
 
-  /** Watch all events below an element, those that are put there later, and what becomes of them. */
+  /** Watch all events below an element, and those that are put there later or changed. */
   observe(root) {
     this.#watchWithin(root);
     const attributeFilter = ["data-event-id", "data-request-id"];
@@ -120,7 +120,7 @@ export class Tracker {
 
   /** Send what waits, now; resolves once the server has answered. */
   flush() {
-    // Who asks meanwhile gets the same answer: it goes on until nothing waits, or nothing goes through.
+    // Who asks meanwhile gets the same answer: it goes on until nothing waits or goes through.
     this.#flushing ??= this.#sendAll().finally(() => {
       this.#flushing = null;
       if (this.#waiting.length > 0 && this.#timer === null) this.#wake(WAIT_MS);
