@@ -27,6 +27,7 @@ from eventlink.services.jobs import QueueStatus, queue_status
 
 SHOWN_SETTINGS = (
     "environment",
+    "allowed_origins",
     "task_queue_",
     "recommendations_",
     "recompute_",

@@ -128,9 +128,12 @@ def platform(database: str) -> Iterator[Platform]:
         yield made
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def browser() -> Iterator[Browser]:
-    """Chromium, as Debian has it; no window."""
+    """Chromium, as Debian has it; no window.
+
+    Each test has its own, because an event loop runs in the test's thread as long as one is there.
+    """
     program = shutil.which("chromium") or shutil.which("chromium-browser")
     if program is None:
         pytest.skip("Chromium is not installed; on Debian: apt-get install chromium")
