@@ -9,7 +9,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
@@ -98,7 +98,9 @@ async def run(
             asyncio.create_task(_every(SWEEP_EVERY, sweep)),
             asyncio.create_task(refresh.keep_up()),
             asyncio.create_task(_every(PRUNE_EVERY, lambda: prune(datetime.now(UTC)))),
-            asyncio.create_task(_guard(stop)),
+            asyncio.create_task(
+                _every(GUARD_EVERY, lambda: check(datetime.now(UTC), stop.is_set), _on_a_daemon)
+            ),
         ]
         if pulse is not None:
             loops.append(asyncio.create_task(beat(pulse, timing.heartbeat)))
@@ -161,37 +163,33 @@ def _schedule(app: App, schedules: Schedules) -> None:
             ) from error
 
 
-async def _every(seconds: float, work: Callable[[], None]) -> None:
+async def _every(
+    seconds: float,
+    work: Callable[[], None],
+    on: Callable[[Callable[[], None]], Awaitable[None]] = asyncio.to_thread,
+) -> None:
     while True:
         try:
-            await asyncio.to_thread(work)
+            await on(work)
         except TROUBLES as error:
             warn(error)
         await asyncio.sleep(seconds)
 
 
-async def _guard(stop: asyncio.Event) -> None:
-    """Look whether a model does harm, on a thread that a worker which is to stop does not wait for.
+async def _on_a_daemon(work: Callable[[], None]) -> None:
+    """Run what may take long on a thread that a worker which is to stop does not wait for."""
+    done: Future[None] = Future()
+    done.set_running_or_notify_cancel()  # whoever waits may give up, the thread goes on
 
-    A comparison counts what was shown for days.
-    """
-    while True:
-        looking: Future[None] = Future()
-        looking.set_running_or_notify_cancel()  # whoever waits for it may give up, it goes on
-
-        def look(looking: Future[None] = looking) -> None:
-            try:
-                check(datetime.now(UTC), stop.is_set)
-                looking.set_result(None)
-            except BaseException as error:  # noqa: BLE001 (raised where it is awaited)
-                looking.set_exception(error)
-
-        threading.Thread(target=look, name="guardrail", daemon=True).start()
+    def run() -> None:
         try:
-            await asyncio.wrap_future(looking)
-        except TROUBLES as error:
-            warn(error)
-        await asyncio.sleep(GUARD_EVERY)
+            work()
+            done.set_result(None)
+        except BaseException as error:  # noqa: BLE001 (raised where it is awaited)
+            done.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    await asyncio.wrap_future(done)
 
 
 async def _rescue(manager: FencedManager, timing: Timing) -> None:

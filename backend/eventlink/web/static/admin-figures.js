@@ -81,7 +81,7 @@ function report(found) {
         ` Days are UTC days. A registration counts for an impression up to ${window} days before` +
         " it, so the last days can still gain. As of ",
       when(found.until),
-      ".",
+      "; counted every ten minutes, and whenever other days are chosen.",
     ),
     byDay(found.by_day, gains),
     ...compare("By source", "Source", found.by_source, total, ({ source }) =>

@@ -72,7 +72,7 @@ function backTo({ model, cache, last_recompute: last }) {
     };
   }
   if (!cache.previous_made_by) {
-    return "There are no earlier rankings to go back to. Activate a model of the list instead.";
+    return "There are no earlier rankings to go back to.";
   }
   return {
     version: cache.previous_made_by,
