@@ -10,7 +10,16 @@ import numpy as np
 import pytest
 
 from eventlink.errors import InvalidOptionError
-from eventlink.recsys.dataset import DAY, HOUR, Act, Bools, Floats, Ints
+from eventlink.recsys.dataset import (
+    DAY,
+    HOUR,
+    Act,
+    Bools,
+    Favorites,
+    Floats,
+    Interactions,
+    Ints,
+)
 from eventlink.recsys.simulation import City, SimulationOptions, simulate
 from eventlink.recsys.simulation.catalogue import TAGS, TOPICS
 from eventlink.recsys.simulation.lists import POLICIES
@@ -306,6 +315,46 @@ def repeat_share(city: City) -> float:
     return float(np.mean(again))
 
 
+def test_people_come_back_to_what_they_marked() -> None:
+    city = city_of()
+    marked = registered_later(city, city.favorites)
+    assert marked.mean() > 0.15
+    left = opened_and_left(city)
+    assert registered_later(city, left).mean() < 0.5 * marked.mean()
+
+
+def test_without_signal_a_mark_tells_of_no_registration() -> None:
+    city = city_of(signal=0.0)
+    assert len(city.favorites) > 500
+    assert registered_later(city, city.favorites).mean() < 0.01  # of pages left: 0.004
+
+
+def registered_later(city: City, table: Favorites | Interactions) -> Bools:
+    """Whether each row's user registers for the row's event on a later day."""
+    midnight = np.floor(table.at / DAY) * DAY + DAY
+    at = {
+        (user, event): at
+        for user, event, at in zip(
+            city.registrations.user, city.registrations.event, city.registrations.at, strict=True
+        )
+    }
+    pairs = zip(table.user, table.event, strict=True)
+    return np.array([at.get(pair, -np.inf) for pair in pairs]) >= midnight
+
+
+def opened_and_left(city: City) -> Interactions:
+    """The pages opened, but for those of events that their visitors mark or register for then."""
+    opened = city.interactions.rows(only(city, Act.CLICK, Act.VIEW))
+    then = np.floor(opened.at / DAY)
+    decided = {
+        (user, event, np.floor(at / DAY))
+        for table in (city.favorites, city.registrations)
+        for user, event, at in zip(table.user, table.event, table.at, strict=True)
+    }
+    pages = zip(opened.user, opened.event, then, strict=True)
+    return opened.rows(np.array([page not in decided for page in pages]))
+
+
 def test_people_go_where_it_is_near_and_in_their_language() -> None:
     city = city_of()
     people, programme, registrations = city.people, city.programme, city.registrations
@@ -399,10 +448,25 @@ def test_the_truth_as_of_an_instant_reads_nothing_later() -> None:
         city.truth,
         registrations=city.registrations.rows(known),
         follows=city.follows.rows(city.follows.at < as_of),
+        favorites=city.favorites.rows(city.favorites.at < as_of),
     )
     seen = city.truth.utility(users, events, as_of)
     assert np.array_equal(seen, early.utility(users, events, as_of))
     assert not np.array_equal(seen, city.truth.utility(users, events, UNTIL))
+
+
+def test_the_truth_knows_that_a_mark_makes_an_event_worth_more() -> None:
+    city = city_of()
+    marks = city.favorites
+    welcome = is_welcome(city.truth.setting, marks.user, marks.event)
+    as_of = marks.at[len(marks) // 2]
+    forgetful = replace(city.truth, favorites=marks.rows(slice(0)))
+    with_, without = (
+        truth.utility(marks.user[welcome], marks.event[welcome], as_of)
+        for truth in (city.truth, forgetful)
+    )
+    expected = np.where(marks.at[welcome] < as_of, city.options.weights.marked, 0.0)
+    assert np.allclose(with_ - without, expected)
 
 
 def test_a_register_chance_is_the_share_that_registers_after_opening_a_page() -> None:

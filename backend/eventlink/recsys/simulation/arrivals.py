@@ -1,4 +1,4 @@
-"""How a simulated city's people find events without the platform's lists: habit, friends, talk.
+"""How a simulated city's people get to events otherwise than by lists: habit, friends, marks, talk.
 
 What does not live here: what they do on the page they open (``behaviour``).
 """
@@ -11,8 +11,9 @@ from eventlink.recsys.simulation.relation import Index, Relation
 from eventlink.recsys.simulation.standing import Pairs, is_eligible
 from eventlink.recsys.simulation.utility import Today
 
-CHANNEL_SHARES = (0.3, 0.15, 0.55)
-"""Organizers one follows or has been with, friends who are going, the talk of the town."""
+CHANNEL_SHARES = (0.3, 0.15, 0.25, 0.3)
+"""Organizers one follows or has been with, friends who are going, what one marked, the talk of the
+town."""
 TALK = 30
 """Events one hears of in town."""
 
@@ -48,14 +49,16 @@ def choose(
 
 
 def _considered(today: Today, arrivals: Visits, rng: np.random.Generator) -> tuple[Index, Index]:
-    """Return (arrival, event) pairs. Whoever has no organizer or friend listens to the town."""
-    channel = rng.choice(3, len(arrivals), p=CHANNEL_SHARES)
+    """Return (arrival, event) pairs. Whoever considers nothing else listens to the town."""
+    channel = rng.choice(4, len(arrivals), p=CHANNEL_SHARES)
     loyal = np.flatnonzero(channel == 0)
     by_habit = _habit(today, arrivals.user[loyal])
     social = np.flatnonzero(channel == 1)
     by_friend = today.now.friends.expand(arrivals.user[social])
-    who = np.concatenate([loyal[by_habit[0]], social[by_friend[0]]])
-    event = np.concatenate([by_habit[1], by_friend[1]])
+    mindful = np.flatnonzero(channel == 2)
+    by_mark = _marked(today, arrivals.rows(mindful))
+    who = np.concatenate([loyal[by_habit[0]], social[by_friend[0]], mindful[by_mark[0]]])
+    event = np.concatenate([by_habit[1], by_friend[1], by_mark[1]])
     listening = np.flatnonzero(~np.isin(np.arange(len(arrivals)), who))
     talk = (1 + today.now.momentum[today.live]) ** 0.2
     heard = rng.choice(today.live, (len(listening), TALK), p=talk / talk.sum())
@@ -78,3 +81,11 @@ def _habit(today: Today, users: Index) -> tuple[Index, Index]:
     who, organizer = known.expand(np.arange(len(users)))
     pair, event = holds.expand(organizer)
     return who[pair], event
+
+
+def _marked(today: Today, arrivals: Visits) -> tuple[Index, Index]:
+    """Return the events each arrival marked and may still register for."""
+    who, event = today.now.marked.expand(arrivals.user)
+    pairs = Pairs(arrivals.user[who], event, arrivals.at[who])
+    open_ = is_eligible(today.setting, today.now, pairs)
+    return who[open_], event[open_]

@@ -7,7 +7,6 @@ seats are given (``desk``).
 from dataclasses import dataclass, field, fields
 
 import numpy as np
-import numpy.typing as npt
 
 from eventlink.recsys.dataset import (
     DAY,
@@ -60,7 +59,7 @@ class Log:
 
     acts: list[Interactions] = field(default_factory=list)
     searches: list[Searches] = field(default_factory=list)
-    favorites: list[Favorites] = field(default_factory=list)
+    favorites: list[Favorites] = field(default_factory=lambda: [_no_favorites()])
     policies: list[Index] = field(default_factory=list)
     lists: int = 0
 
@@ -78,6 +77,11 @@ class Log:
                 dwell=known.get("dwell", np.zeros(len(user))).astype(np.float32),
             )
         )
+
+
+def _no_favorites() -> Favorites:
+    nobody = np.zeros(0, np.int32)
+    return Favorites(nobody, nobody, np.zeros(0))
 
 
 def examination(options: SimulationOptions) -> Floats:
@@ -110,7 +114,7 @@ def live_a_day(today: Today, log: Log, rng: np.random.Generator) -> Seats:
     opened = _arrive(today, arrivals, rng)
     log.act(Act.VIEW, opened.user, opened.event, opened.at)
     log.searches.append(_search(people, visits, today.options.signal, rng))
-    attempts = _read(clicked.and_(opened), log, rng)
+    attempts = _read(today, clicked.and_(opened), log, rng)
     return register(today, scatter(today, attempts, rng), rng)
 
 
@@ -191,7 +195,7 @@ def _arrive(today: Today, arrivals: Visits, rng: np.random.Generator) -> _Pages:
     return _Pages(found.user, found.event, found.at, chance)
 
 
-def _read(pages: _Pages, log: Log, rng: np.random.Generator) -> Attempts:
+def _read(today: Today, pages: _Pages, log: Log, rng: np.random.Generator) -> Attempts:
     """Spend time on the pages opened; share some, keep some, ask for a seat at some."""
     n, chance = len(pages), pages.chance
     seconds = np.exp(rng.normal(2.8 + 1.3 * chance, 0.8))
@@ -202,28 +206,21 @@ def _read(pages: _Pages, log: Log, rng: np.random.Generator) -> Attempts:
     shares = rng.random(n) < 0.01 + 0.04 * chance
     log.act(Act.SHARE, pages.user[shares], pages.event[shares], moment[shares])
     keeps = ~asks & (rng.random(n) < 0.04 + 0.15 * chance)
-    _keep(Pairs(pages.user, pages.event, moment).rows(keeps), log)
+    _keep(today, Pairs(pages.user, pages.event, moment).rows(keeps), log)
     return Attempts(pages.user, pages.event, moment + 1, chance).rows(asks)
 
 
-def _keep(pairs: Pairs, log: Log) -> None:
+def _keep(today: Today, pairs: Pairs, log: Log) -> None:
     """Mark events as favourites; one that is one already stays as it is."""
     pairs = pairs.rows(np.argsort(pairs.at, kind="stable"))
-    keys = _keys(pairs)
+    keys = pairs.user.astype(np.int64) * len(today.setting.programme) + pairs.event
     first = np.zeros(len(keys), np.bool_)
     first[np.unique(keys, return_index=True)[1]] = True
-    for earlier in log.favorites:
-        first &= ~np.isin(keys, _keys(earlier))
-    kept = pairs.rows(first)
+    kept = pairs.rows(first & ~today.now.marked.has(pairs.user, pairs.event))
     log.favorites.append(
         Favorites(kept.user.astype(np.int32), kept.event.astype(np.int32), kept.at)
     )
     log.act(Act.FAVORITE, kept.user, kept.event, kept.at)
-
-
-def _keys(pairs: Pairs | Favorites) -> npt.NDArray[np.int64]:
-    """Return a number for each user and event."""
-    return (pairs.user.astype(np.int64) << 32) + pairs.event
 
 
 def _search(people: People, visits: Visits, signal: float, rng: np.random.Generator) -> Searches:

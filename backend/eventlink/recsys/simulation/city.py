@@ -53,6 +53,7 @@ class Truth:
     setting: Setting
     registrations: Registrations
     follows: UserOrganizers
+    favorites: Favorites
     chances: Chances
     examination: Floats
     """Chance that a place of a shown list is looked at, shape (20,)."""
@@ -76,7 +77,7 @@ class Truth:
 
     def standing(self, as_of: float) -> Standing:
         """Return what was known as of an instant; people look at every midnight (UTC)."""
-        return standing(self.setting, self.registrations, self.follows, as_of)
+        return standing(self.setting, self.registrations, self.follows, self.favorites, as_of)
 
     def utility(self, users: Index, events: Index, as_of: float) -> Floats:
         """Return how much each user wants each event as of an instant, in logits, shape (n,).
@@ -147,11 +148,11 @@ def simulate(options: SimulationOptions, rng: np.random.Generator, report: Repor
     programme = arrange(people, options, rng)
     setting = Setting(people, programme, introduce(people, rng), befriend(people, rng))
     follows, log, seats = setting.profiles.follows, Log(), Seats.none()
-    now = _now(setting, seats, follows, options.begin)
+    now = _now(setting, seats, follows, log, options.begin)
     chance = chances(setting, now, options.weights, rng)
     for morning in np.arange(options.begin, options.until, DAY):
         report("simulating days", (morning - options.begin) / (options.until - options.begin))
-        now = _now(setting, seats, follows, float(morning))
+        now = _now(setting, seats, follows, log, float(morning))
         today = Today(setting, now, _live(programme, now.as_of), chance, options)
         given = live_a_day(today, log, rng)
         seats = _joined([seats, given])
@@ -160,6 +161,7 @@ def simulate(options: SimulationOptions, rng: np.random.Generator, report: Repor
     registrations = close(setting, seats, options.until, rng)
     _log_registrations(registrations, log)
     follows = _seen(follows, options)
+    favorites = _seen(_joined(log.favorites), options)
     policies = np.concatenate([*log.policies, np.zeros(0, np.int64)])
     return City(
         options=options,
@@ -168,20 +170,29 @@ def simulate(options: SimulationOptions, rng: np.random.Generator, report: Repor
         profiles=setting.profiles,
         follows=follows,
         registrations=registrations,
-        favorites=_seen(_joined(log.favorites), options),
+        favorites=favorites,
         interactions=_seen(_joined(log.acts), options),
         searches=_seen(_joined(log.searches), options),
         truth=Truth(
-            options, setting, registrations, follows, chance, examination(options), policies
+            options=options,
+            setting=setting,
+            registrations=registrations,
+            follows=follows,
+            favorites=favorites,
+            chances=chance,
+            examination=examination(options),
+            policies=policies,
         ),
     )
 
 
-def _now(setting: Setting, seats: Seats, follows: UserOrganizers, as_of: float) -> Standing:
+def _now(
+    setting: Setting, seats: Seats, follows: UserOrganizers, log: Log, as_of: float
+) -> Standing:
     attended = np.full(len(seats), -1, np.int8)  # nobody looks at it
     users, events = seats.user.astype(np.int32), seats.event.astype(np.int32)
     rows = Registrations(users, events, seats.at, seats.until, attended)
-    return standing(setting, rows, follows, as_of)
+    return standing(setting, rows, follows, _joined(log.favorites), as_of)
 
 
 def _live(programme: Programme, morning: float) -> Index:

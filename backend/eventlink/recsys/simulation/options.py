@@ -33,6 +33,8 @@ class UtilityWeights:
     """Times log(1 + friends who are going)."""
     momentum: float = 0.15
     """Times log(1 + decayed count of recent registrations)."""
+    marked: float = 1.0
+    """Added where the user marked the event as a favourite."""
     fresh: float = 0.7
     """Times exp(-days since the event became public / 2)."""
     soon: float = 0.6

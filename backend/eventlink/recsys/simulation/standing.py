@@ -1,4 +1,4 @@
-"""What a simulated city's people could know on a morning: who is going where, who follows whom.
+"""What a simulated city's people know on a morning: who goes where, follows whom, marked what.
 
 What does not live here: what they make of it (``utility``).
 """
@@ -7,7 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from eventlink.recsys.dataset import DAY, Bools, Floats, Registrations, Table, UserOrganizers
+from eventlink.recsys.dataset import (
+    DAY,
+    Bools,
+    Favorites,
+    Floats,
+    Registrations,
+    Table,
+    UserOrganizers,
+)
 from eventlink.recsys.simulation.catalogue import TAGS
 from eventlink.recsys.simulation.people import People, Profiles
 from eventlink.recsys.simulation.programme import Programme
@@ -51,6 +59,8 @@ class Standing:
     """Users by users: registrations with an organizer."""
     follows: Relation
     """Users by users: follows an organizer."""
+    marked: Relation
+    """Users by events: marked it as a favourite."""
     friends: Relation
     """Users by events: friends who are going to an event that has not begun."""
     taken: Floats
@@ -60,7 +70,11 @@ class Standing:
 
 
 def standing(
-    setting: Setting, registrations: Registrations, follows: UserOrganizers, as_of: float
+    setting: Setting,
+    registrations: Registrations,
+    follows: UserOrganizers,
+    favorites: Favorites,
+    as_of: float,
 ) -> Standing:
     """Sum up what is known as of an instant.
 
@@ -68,6 +82,7 @@ def standing(
         setting: The city.
         registrations: Rows may be dated later; those are not read.
         follows: The same.
+        favorites: The same.
         as_of: Seconds since 1970-01-01 UTC.
     """
     programme, users = setting.programme, len(setting.people)
@@ -76,12 +91,14 @@ def standing(
     ahead = going.rows(programme.start[going.event] > as_of)
     goer, friend = setting.friends.expand(ahead.user)
     followed = follows.rows(follows.at < as_of)
+    marked = favorites.rows(favorites.at < as_of)
     weight = 0.5 ** ((as_of - known.at) / MOMENTUM_HALF_LIFE)
     return Standing(
         as_of=as_of,
         registered=Relation.of(known.user, known.event, len(programme)),
         loyalty=Relation.of(known.user, programme.organizer[known.event], users),
         follows=Relation.of(followed.user, followed.organizer, users),
+        marked=Relation.of(marked.user, marked.event, len(programme)),
         friends=Relation.of(friend, ahead.event[goer], len(programme)),
         taken=np.bincount(going.event, minlength=len(programme)).astype(np.float64),
         momentum=np.bincount(known.event, weight, len(programme)).astype(np.float64),

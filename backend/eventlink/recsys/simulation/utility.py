@@ -88,6 +88,7 @@ def utility(setting: Setting, now: Standing, weights: UtilityWeights, pairs: Pai
         + weights.follow * now.follows.has(users, organizers)
         + weights.friends * np.log1p(now.friends.count(users, events))
         + weights.momentum * np.log1p(now.momentum[events])
+        + weights.marked * now.marked.has(users, events)
         + weights.fresh * np.exp(-np.maximum(age, 0) / 2)
         + weights.soon * np.exp(-np.maximum(ahead, 0) / 2)
     )
