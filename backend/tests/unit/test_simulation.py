@@ -259,6 +259,15 @@ def test_the_events_of_a_series_share_title_weekday_hour_place_and_organizer() -
         assert len(set(programme.organizer[events].tolist())) == 1
 
 
+def test_a_description_fits_whatever_title_its_topic_has() -> None:
+    programme = city_of().programme
+    topics = [TOPICS[i] for i in programme.topics.argmax(axis=1)]
+    told = zip(topics, programme.english, programme.description, strict=True)
+    assert all(topic.about["en" if english else "ro"] in text for topic, english, text in told)
+    # A tag may name another sport than the title does.
+    assert not [text for text in programme.description if any(tag in text for tag in TAGS)]
+
+
 def test_some_events_are_drafts_cancelled_deleted_limited_or_published_late() -> None:
     programme = city_of().programme
     withdrawn = (programme.status == CANCELLED) | np.isfinite(programme.deleted)

@@ -67,6 +67,8 @@ class Topic:
 
     category: str
     tags: tuple[str, str, str, str]
+    about: dict[str, str]
+    """What all its gatherings have in common, by language; the tags are narrower."""
     weekend: float
     """The share of its events that are held on a weekend's day rather than in an evening."""
     series: dict[str, tuple[str, ...]]
@@ -77,6 +79,7 @@ TOPICS = (
     Topic(
         "Dance",
         ("Argentine tango", "Milonga", "Social dancing", "Tango lessons"),
+        {"en": "Tango", "ro": "Tango"},
         0.15,
         {
             "en": ("Argentine Tango practica", "Tango for beginners", "Neighbourhood milonga"),
@@ -94,6 +97,7 @@ TOPICS = (
     Topic(
         "Dance",
         ("Salsa", "Bachata", "Latin dance", "Kizomba"),
+        {"en": "Latin rhythms", "ro": "Ritmuri latino"},
         0.1,
         {
             "en": ("Salsa social", "Bachata level 1", "Latin dance evening"),
@@ -107,6 +111,7 @@ TOPICS = (
     Topic(
         "Outdoors",
         ("Hiking", "Mountains", "Trail walks", "Nature"),
+        {"en": "Fresh air", "ro": "Aer curat"},
         0.95,
         {
             "en": ("Weekend hike", "Easy walk in Hoia forest", "Long walk"),
@@ -120,6 +125,7 @@ TOPICS = (
     Topic(
         "Sports",
         ("Running", "Cycling", "Trail running", "Fitness"),
+        {"en": "Sport outdoors", "ro": "Sport în aer liber"},
         0.5,
         {
             "en": ("Run club", "5k in Central Park", "Group ride"),
@@ -133,6 +139,7 @@ TOPICS = (
     Topic(
         "Sports",
         ("Football", "Volleyball", "Basketball", "Pick-up games"),
+        {"en": "Ball games", "ro": "Jocuri cu mingea"},
         0.4,
         {
             "en": ("Pick-up football", "Mixed volleyball", "3x3 basketball"),
@@ -146,6 +153,7 @@ TOPICS = (
     Topic(
         "Technology",
         ("Python", "Data science", "Machine learning", "Open source"),
+        {"en": "Data and code", "ro": "Date și cod"},
         0.1,
         {
             "en": ("Python meetup", "Data science reading group", "Open source evening"),
@@ -159,6 +167,7 @@ TOPICS = (
     Topic(
         "Technology",
         ("JavaScript", "Startups", "Product design", "Cloud"),
+        {"en": "Digital products", "ro": "Produse digitale"},
         0.1,
         {
             "en": ("JavaScript evenings", "Founders' circle", "Design critique night"),
@@ -172,6 +181,7 @@ TOPICS = (
     Topic(
         "Games",
         ("Board games", "Role-playing games", "Chess", "Card games"),
+        {"en": "Tabletop games", "ro": "Jocuri de societate"},
         0.3,
         {
             "en": ("Board game night", "One-shot role-playing", "Chess club"),
@@ -185,6 +195,7 @@ TOPICS = (
     Topic(
         "Music",
         ("Live music", "Jazz", "Open mic", "Vinyl"),
+        {"en": "Music", "ro": "Muzică"},
         0.1,
         {
             "en": ("Jazz jam session", "Open mic night", "Vinyl listening club"),
@@ -198,6 +209,7 @@ TOPICS = (
     Topic(
         "Music",
         ("Classical music", "Choir", "Piano", "Opera"),
+        {"en": "The classics", "ro": "Muzică clasică"},
         0.3,
         {
             "en": ("Community choir rehearsal", "Piano hour", "Opera for the curious"),
@@ -211,6 +223,7 @@ TOPICS = (
     Topic(
         "Arts",
         ("Film club", "Documentary", "Cinema", "Animation"),
+        {"en": "Film", "ro": "Film"},
         0.15,
         {
             "en": ("Film club", "Documentary and discussion", "Short film night"),
@@ -224,6 +237,7 @@ TOPICS = (
     Topic(
         "Arts",
         ("Drawing", "Ceramics", "Photography", "Crafts"),
+        {"en": "Art", "ro": "Artă"},
         0.6,
         {
             "en": ("Life drawing", "Ceramics for beginners", "Photo walk"),
@@ -237,6 +251,7 @@ TOPICS = (
     Topic(
         "Books",
         ("Book club", "Creative writing", "Poetry", "Philosophy"),
+        {"en": "Words and ideas", "ro": "Cuvinte și idei"},
         0.25,
         {
             "en": ("Book club", "Writing together", "Philosophy café"),
@@ -250,6 +265,7 @@ TOPICS = (
     Topic(
         "Languages",
         ("Language exchange", "English conversation", "German", "French"),
+        {"en": "Languages", "ro": "Limbi străine"},
         0.1,
         {
             "en": ("Language exchange", "English conversation club", "Romanian for newcomers"),
@@ -263,6 +279,7 @@ TOPICS = (
     Topic(
         "Food & drink",
         ("Cooking", "Wine tasting", "Specialty coffee", "Vegetarian"),
+        {"en": "Food and drink", "ro": "Mâncare și băutură"},
         0.3,
         {
             "en": ("Cooking together", "Coffee cupping", "Vegetarian supper club"),
@@ -276,6 +293,7 @@ TOPICS = (
     Topic(
         "Wellbeing",
         ("Yoga", "Meditation", "Pilates", "Breathwork"),
+        {"en": "Calm", "ro": "Liniște"},
         0.4,
         {
             "en": ("Hatha yoga", "Meditation circle", "Pilates in the park"),
@@ -289,6 +307,7 @@ TOPICS = (
     Topic(
         "Community",
         ("Volunteering", "Urban gardening", "Families", "Animal care"),
+        {"en": "Good neighbours", "ro": "Vecini buni"},
         0.8,
         {
             "en": ("Community garden day", "Dog walking with the shelter", "Family workshop"),
@@ -310,17 +329,22 @@ TAGS = tuple(tag for topic in TOPICS for tag in topic.tags)
 TAGS_PER_TOPIC = 4
 CATEGORIES = tuple(dict.fromkeys(topic.category for topic in TOPICS))
 
-DESCRIPTIONS = {
+OPENINGS = {
+    "en": ("{about} for everybody.", "{about} in good company.", "{about} without fuss."),
+    "ro": ("{about} pentru toată lumea.", "{about} cu oameni faini.", "{about}, fără pretenții."),
+}
+CLOSINGS = {
     "en": (
-        "{tag} at {venue}. Beginners are welcome.",
-        "An easy evening around {tag}. Bring a friend.",
-        "{tag} and good company at {venue}.",
-        "We meet at {venue}; no experience needed.",
+        "We meet at {venue}.",
+        "Beginners are welcome.",
+        "Bring a friend.",
+        "No experience needed; see you at {venue}.",
     ),
     "ro": (
-        "{tag} la {venue}. Începătorii sunt bineveniți.",
-        "Ne întâlnim la {venue}. Vino cu un prieten.",
-        "{tag} și oameni faini, la {venue}.",
+        "Ne vedem la {venue}.",
+        "Începătorii sunt bineveniți.",
+        "Vino cu un prieten.",
         "Nu e nevoie de experiență. Te așteptăm la {venue}.",
     ),
 }
+"""A description is one of the first and one of the second."""

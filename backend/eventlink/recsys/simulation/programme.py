@@ -10,9 +10,10 @@ import numpy as np
 from eventlink.recsys.dataset import HOUR, Bools, EventTags, Floats, Ints
 from eventlink.recsys.simulation.catalogue import (
     CATEGORIES,
-    DESCRIPTIONS,
+    CLOSINGS,
     LANGUAGES,
     NEIGHBOURHOODS,
+    OPENINGS,
     TAGS_PER_TOPIC,
     TOPICS,
     VENUE_KINDS,
@@ -228,10 +229,13 @@ def _descriptions(
     when: Schedule, english: Bools, venues: list[str], rng: np.random.Generator
 ) -> list[str]:
     n = len(when)
-    choice, tag = when.alike(rng.random(2 * n)), when.alike(rng.integers(0, TAGS_PER_TOPIC, 2 * n))
+    first = when.alike(rng.random(2 * n))
+    last = when.alike(rng.integers(0, len(CLOSINGS["en"]), 2 * n))
     texts = []
     for i in range(n):
-        templates = DESCRIPTIONS[LANGUAGES[int(english[i])]]
-        text = templates[int(choice[i] * len(templates))]
-        texts.append(text.format(tag=TOPICS[when.topic[i]].tags[tag[i]], venue=venues[i]))
+        language = LANGUAGES[int(english[i])]
+        openings, closings = OPENINGS[language], CLOSINGS[language]
+        text = f"{openings[int(first[i] * len(openings))]} {closings[last[i]]}"
+        about = TOPICS[when.topic[i]].about[language]
+        texts.append(text.format(about=about, venue=venues[i]))
     return texts
