@@ -31,6 +31,9 @@ LARGEST_BODY = 1024 * 1024
 """Bytes that a request may carry; more is answered with 413."""
 POOL_SIZE = 8
 """Connections a process for the two asynchronous routes; more than cores help nobody."""
+NOUNS = (recommendations, interactions, auth, profile, events, registrations, admin)
+"""The routes of the API. A request's path is compared with one after the other: the two of every
+page first."""
 
 
 @asynccontextmanager
@@ -65,6 +68,10 @@ def create_app() -> FastAPI:
         description="The event recommender that lives in the Postgres you already have.",
         version=root.VERSION,
         lifespan=lifespan,
+        openapi_tags=[{"name": noun.router.tags[0]} for noun in NOUNS],  # what is read first
+        # FastAPI's pages fetch their viewers from elsewhere; ``web.pages`` has one of our own.
+        docs_url=None,
+        redoc_url=None,
     )
     errors.install(app)
     # Within telemetry, which knows an answer of 413 from a crash.
@@ -80,17 +87,8 @@ def create_app() -> FastAPI:
         )
     telemetry.install(app)
     app.include_router(health.router)
-    # A request's path is compared with one route after the other: the two of every page first.
-    for nouns in (
-        recommendations,
-        interactions,
-        auth,
-        profile,
-        events,
-        registrations,
-        admin,
-    ):
-        app.include_router(nouns.router, prefix="/api")
+    for noun in NOUNS:
+        app.include_router(noun.router, prefix="/api")
     app.include_router(root.router)
     app.include_router(pages.router)
     return app

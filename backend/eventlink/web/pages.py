@@ -18,13 +18,23 @@ HEADERS = {
 }
 
 router = APIRouter(include_in_schema=False)
-files = StaticFiles(packages=[("eventlink.web", "static")])
+# The second has Swagger UI, which the page of /docs shows the API with.
+files = StaticFiles(packages=[("eventlink.web", "static"), ("fastapi_offline", "static")])
 
 
 @router.get("/admin")
 async def admin(request: Request) -> Response:
     """Send the administrators' page."""
     return await page("admin.html", request)
+
+
+@router.get("/docs")
+async def docs(request: Request) -> Response:
+    """Send the page that describes the API and lets one try it."""
+    answer = await page("docs.html", request)
+    # Swagger UI's style sheet carries its icons within itself.
+    answer.headers["Content-Security-Policy"] += "; img-src 'self' data:"
+    return answer
 
 
 @router.get("/tracker.js")

@@ -33,7 +33,10 @@ TURNS = 12
 PATIENCE = 10
 """Seconds that a request waits for its turn."""
 
-bearer = HTTPBearer(auto_error=False, description="An access token from POST /api/auth/login")
+bearer = HTTPBearer(
+    auto_error=False,
+    description="An access token, from POST /api/auth/login or the command eventlink token",
+)
 
 
 async def _now() -> datetime:

@@ -12,9 +12,11 @@ BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
     ("path", "kind"),
     [
         ("/admin", "text/html"),
+        ("/docs", "text/html"),
         ("/tracker.js", "text/javascript"),
         ("/static/style.css", "text/css"),
         ("/static/icon.svg", "image/svg+xml"),
+        ("/static/swagger-ui.css", "text/css"),
     ],
 )
 def test_everybody_gets_pages_and_may_keep_them(client: TestClient, path: str, kind: str) -> None:
