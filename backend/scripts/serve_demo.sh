@@ -14,6 +14,13 @@ no_city() {
     exit 1
 }
 
+no_port() {
+    other=8001
+    [ "$port" != 8001 ] || other=8002
+    echo "nothing can listen on port $port; choose another: make serve PORT=$other" >&2
+    exit 1
+}
+
 random_password() {
     python -c 'import secrets; print(secrets.token_urlsafe())'
 }
@@ -22,6 +29,8 @@ link() {
     printf '  %-40s%s\n' "$1" "http://localhost:$port/$2"
 }
 
+python -c 'import socket, sys; socket.create_server(("127.0.0.1", int(sys.argv[1]))).close()' \
+    "$port" 2>/dev/null || no_port
 [ -d "$EVENTLINK_DATA_DIR" ] || no_city
 eventlink migrate
 newcomer_token=$(eventlink token 6 2>/dev/null) || no_city

@@ -480,6 +480,26 @@ def test_a_port_that_is_taken_is_told_before_anything_starts(
     assert f"127.0.0.1, port {port}: Address already in use" in complaint(capsys.readouterr().err)
 
 
+def test_a_port_that_is_taken_is_the_first_that_the_demo_s_server_tells(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        for wrong in (port, "eighty"):
+            done = subprocess.run(
+                [PROJECT_ROOT / "backend" / "scripts" / "serve_demo.sh", wrong],
+                env={
+                    "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+                    "EVENTLINK_DATA_DIR": str(tmp_path / "nothing"),
+                },
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert done.returncode == 1
+            assert done.stderr == (
+                f"nothing can listen on port {wrong}; choose another: make serve PORT=8001\n"
+            )
+
+
 def test_a_wrong_option_points_to_the_command_s_own_help(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
