@@ -1,6 +1,7 @@
-"""Progress of a long command: a bar on a terminal, a log line a phase elsewhere."""
+"""Progress of a long command: bars on a terminal, elsewhere a log line now and then."""
 
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,6 +12,9 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from eventlink.recsys.progress import Report
 
 log = structlog.get_logger()
+
+LINE_EVERY = 5.0
+"""Seconds after which a phase that goes on is told again where there are no bars."""
 
 
 @contextmanager
@@ -41,12 +45,16 @@ def progress() -> Iterator[Report]:
 
 
 def _lines() -> Report:
-    begun: set[str] = set()
+    told: dict[str, float] = {}
 
     def show(phase: str, done: float) -> None:
-        if phase not in begun:
-            begun.add(phase)
+        now = time.monotonic()
+        if phase not in told:
             log.info(phase)
-        del done
+        elif done < 1 and now - told[phase] >= LINE_EVERY:
+            log.info(phase, done=round(done, 2))
+        else:
+            return
+        told[phase] = now
 
     return show

@@ -149,14 +149,23 @@ def show(result: Result, request: Request) -> None:
     )
     if result.metrics and request.trains:
         console.print(_table(result))
+        console.print(
+            "popularity: by all registrations of an event; velocity: by those of the last day"
+        )
     console.print(_hitrate(result, request))
+    if result.metrics and request.trains:
+        console.print(
+            "that is the share of pairs whose first ten hold an event that the user then"
+            " registered for"
+        )
     if result.decision and not request.only_train:
         console.print(f"{_verb(result, dry_run=request.dry_run)}: {result.decision}")
     if result.seats.get("held_back"):
         console.print(
-            f"seats: {result.seats['held_back']} of {result.seats['limited']} events with limited"
-            f" seats held back, {result.seats['expected_demand']:,.0f} registrations expected for"
-            f" {result.seats['seats_left']:,} seats"
+            f"seats: of {_counted(result.seats['limited'], 'event')} with limited seats,"
+            f" {result.seats['held_back']:,} held back in lists:"
+            f" {result.seats['expected_demand']:,.0f} registrations expected,"
+            f" {result.seats['seats_left']:,} seats left"
         )
     if request.dry_run:
         console.print("dry run: nothing written")
@@ -164,14 +173,14 @@ def show(result: Result, request: Request) -> None:
         console.print(f"stored as {result.model_version}; nobody was ranked")
     else:
         console.print(
-            f"published {_counted(result.published, 'user')} × up to"
-            f" {_counted(result.events, 'eligible event')} as {result.model_version}"
+            f"published rankings for {_counted(result.published, 'user')}, out of"
+            f" {_counted(result.events, 'event')}, by {result.model_version}"
         )
 
 
 def _model(result: Result, request: Request) -> str:
     if request.trains:
-        return f"{result.model} model, {_counted(result.positives, 'choice')} learned from"
+        return f"{result.model} model, learned from {_counted(result.positives, 'choice')}"
     if request.dry_run:
         return f"the {result.model} model would rank, nothing trained"
     return f"ranked by the stored model {result.model_version} ({result.model}), nothing trained"
@@ -200,7 +209,7 @@ def _verb(result: Result, *, dry_run: bool) -> str:
 
 def _table(result: Result) -> Table:
     table = Table(
-        title=f"{result.judged:,} (user, day) pairs, every candidate ranked",
+        title=f"judged on past days: {result.judged:,} (user, day) pairs, every candidate ranked",
         title_justify="left",
         box=None,
         padding=(0, 2, 0, 0),

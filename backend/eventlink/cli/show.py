@@ -12,7 +12,7 @@ from eventlink.recsys.reasons import LANGUAGES
 from eventlink.services.experiments import Arm
 from eventlink.services.show import Shown, show_rankings
 
-MOST_INTERESTS = 5
+MOST_INTERESTS = 3
 MOST_SHOWN = 1000
 
 
@@ -37,15 +37,16 @@ def show(
     # People write brackets and colons into titles; they are not markup.
     width = None if Console().is_terminal else 110
     console = Console(highlight=False, markup=False, emoji=False, width=width)
-    for shown in show_rankings(user_ids or [], max(sample, 0), top, datetime.now(UTC), language):
+    found = show_rankings(user_ids or [], max(sample, 0), top, datetime.now(UTC), language)
+    for shown in found:
         console.print()
         console.print(_heading(shown))
         if shown.arm is Arm.CONTROL:
             console.print("in the control arm: the server answers with the heuristic instead")
         if not shown.events:
             console.print(
-                "  no ranking is stored, or nothing in it may be shown any more;"
-                " organizers and administrators have none"
+                "  no ranking is stored, or nothing in it may be shown any more: make one with"
+                " eventlink recompute;\n  organizers and administrators have none"
             )
             continue
         made = shown.events[0][0]
@@ -53,6 +54,8 @@ def show(
             f"ranked {made.generated_at.astimezone(UTC):%F %H:%M} UTC by {made.model_version}"
         )
         console.print(_table(shown))
+    if any(shown.events for shown in found):
+        console.print("\nscore: how likely the user is to register for the event within a day")
 
 
 def _heading(shown: Shown) -> str:

@@ -53,7 +53,11 @@ def simulate(
         bool, typer.Option(help="Keep the rows that say which events were shown.")
     ] = DEFAULTS.impressions,
     replace: Annotated[
-        bool, typer.Option("--replace", help="Delete all that is there first.")
+        bool,
+        typer.Option(
+            "--replace",
+            help="Delete all that is there first; stored models stay, and none serves.",
+        ),
     ] = False,
 ) -> None:
     """Make a city with known truth, to try Event Link on.

@@ -62,7 +62,19 @@ def simulate_into_database(
         if not replace:
             lock(conn)
             require_empty(conn)  # others had minutes to come first
-        return import_folder(conn, Path(folder), report, replace=replace)
+        return import_folder(conn, Path(folder), _as_one(report), replace=replace)
+
+
+def _as_one(report: Report) -> Report:
+    """Report an import as one phase: who has a city made did not ask for its tables."""
+    ended: set[str] = set()
+
+    def told(phase: str, done: float) -> None:
+        if done >= 1:
+            ended.add(phase)
+        report("storing the city", min(len(ended) / (2 * len(FORMAT)), 1.0))  # read and written
+
+    return told
 
 
 def simulate_into_folder(
@@ -104,7 +116,9 @@ def simulate_into_folder(
             written[f"{name}.csv.gz"] = len(table)
             report(f"write {name}", 1.0)
     except OSError as error:
-        raise BadFileError(f"{folder} cannot be written: {error.strerror or error}") from error
+        raise BadFileError(
+            f"{folder} cannot be written: {error.strerror or error}; name another folder"
+        ) from error
     return written
 
 

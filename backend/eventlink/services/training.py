@@ -162,7 +162,7 @@ def _decide(
     if rule is not Activate.IF_BETTER:
         return Decision(rule is Activate.ALWAYS, f"--activate {rule}")
     if active is None:
-        return Decision(True, "there is no active model yet")
+        return Decision(True, "no other model serves, so there is none to compare it with")
     if not outcomes:
         return Decision(True, "there was no evaluation to judge by")
     if ACTIVE not in outcomes:

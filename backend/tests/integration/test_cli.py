@@ -533,6 +533,7 @@ def test_the_report_tells_hitrate_beside_popularity_s(
         r"^hitrate@10 [01]\.\d{4} \(popularity [01]\.\d{4}\)$", printed.out, re.MULTILINE
     )
     assert printed.out.endswith("\ndry run: nothing written\n")
+    assert "\nthat is the share of pairs whose first ten hold" in printed.out
     assert "NDCG@10" in printed.out
     assert "95 % interval" in printed.out
     assert city.contents() == before
@@ -543,7 +544,10 @@ def test_a_dry_run_claims_no_activation(database: str, capsys: pytest.CaptureFix
     a_small_site(database)
     words = ("recompute", "--dry-run", "--as-of", AS_OF, "--folds", "0")
     assert run(*words) == 0
-    assert "\nwould be activated: there is no active model yet\n" in capsys.readouterr().out
+    assert (
+        "\nwould be activated: no other model serves, so there is none to compare it with\n"
+        in capsys.readouterr().out
+    )
     assert run(*words, "--activate", "never") == 0
     assert "\nwould not be activated: --activate never\n" in capsys.readouterr().out
     assert run(*words, "--json") == 0
@@ -679,7 +683,7 @@ def test_one_user_is_rewritten(database: str, capsys: pytest.CaptureFixture[str]
             " as of 2026-03-02 12:00:00 UTC"
         ),
         "hitrate@10 not measured: nothing trained",
-        f"published 1 user × up to 2 eligible events as {version}",
+        f"published rankings for 1 user, out of 2 events, by {version}",
     ]
 
 
@@ -740,11 +744,16 @@ def test_a_ranking_is_shown_with_its_age_and_without_what_may_not_be_shown(
     shown = capsys.readouterr().out
     assert re.search(r"ranked 2026-03-02 12:00 UTC by \S+", shown)
     assert "starts (UTC)" in shown
+    assert shown.endswith(
+        "\nscore: how likely the user is to register for the event within a day\n"
+    )
     assert f"Event {first}" not in shown
     assert re.search(rf" 1 +Event {second} +Mon 04 Mar 12:00", shown)
     site.run("UPDATE events SET status = 'cancelled'")
     assert run("show", "1") == 0
-    assert "nothing in it may be shown any more" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "nothing in it may be shown any more" in shown
+    assert "score" not in shown
 
 
 def test_whoever_is_in_control_is_told_to_be_so(

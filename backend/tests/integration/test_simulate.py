@@ -11,6 +11,8 @@ import pytest
 
 from eventlink.cli import main
 from eventlink.db.dataset import load_dataset
+from eventlink.db.session import transaction
+from eventlink.importers.simulation import simulate_into_database
 from eventlink.recsys.dataset import Act, Dataset
 from eventlink.recsys.simulation import City, SimulationOptions
 from eventlink.recsys.simulation import simulate as simulate_city
@@ -33,6 +35,16 @@ def run(*arguments: str) -> int:
 
 def simulate(*arguments: str) -> None:
     assert run("simulate", *SMALL, *arguments) == 0
+
+
+@pytest.mark.once
+def test_whoever_waits_is_told_of_the_city_and_not_of_its_tables(database: str) -> None:
+    del database
+    phases: dict[str, float] = {}
+    options = SimulationOptions(until=OPTIONS.until, users=20, events=10, days=3)
+    with transaction() as conn:
+        simulate_into_database(conn, options, np.random.default_rng(1), phases.__setitem__)
+    assert phases == {"simulating days": 1.0, "storing the city": 1.0}
 
 
 def exported(folder: Path) -> dict[str, bytes]:

@@ -46,7 +46,11 @@ def test_the_first_model_is_activated_and_the_decision_stored(city: Site) -> Non
     assert active_of(city) == "one"
     gate = city.run("SELECT meta -> 'gate' FROM recommender_models")[0][0]
     assert gate["activate"] is True
-    assert gate["reason"] == result.decision == "there is no active model yet"
+    assert (
+        gate["reason"]
+        == result.decision
+        == "no other model serves, so there is none to compare it with"
+    )
     assert result.metrics[NEW].ndcg_10 > 0
 
 
