@@ -260,7 +260,8 @@ def settings() -> Settings:
 
 REQUIREMENTS = {
     "unnamed": "must name a folder",
-    "no_origin": "must name sites as https://city.example, without a path",
+    "no_origin": "must name sites in full, as in https://city.example, https://two.example,"
+    " without a path or *",
     "too_many_slots": "must be below RECOMMENDATIONS_HEAD",
     "no_short_word": "must be 1 to 40 letters, digits, dots, dashes or underscores",
     "int_parsing": "must be a whole number",

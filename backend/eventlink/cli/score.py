@@ -33,7 +33,11 @@ def score(
         str | None, typer.Option(help="A stored model.", show_default="the active one")
     ] = None,
 ) -> None:
-    """Score given (user, event) pairs as of an instant."""
+    """Score given (user, event) pairs as of an instant.
+
+    A score is the probability that the user registers for the event
+    within the day after.
+    """
     if not 1 <= top <= len(NAMES):
         raise InvalidOptionError(f"--top must be between 1 and {len(NAMES)}, not {top}")
     instant = parse_instant(as_of)

@@ -23,7 +23,11 @@ def serve(
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 8000,
     workers: Annotated[int, typer.Option(help="Processes.")] = 1,
 ) -> None:
-    """Serve the HTTP API."""
+    """Serve the HTTP API.
+
+    It describes itself at /docs. Rankings are refreshed by a worker beside
+    it: eventlink worker.
+    """
     if workers < 1:
         raise InvalidOptionError(f"--workers must be at least 1, not {workers}")
     _require_free(host, port)
@@ -61,7 +65,8 @@ def _require_free(host: str, port: int) -> None:
     try:
         socket.create_server((host, port), family=family).close()
     except OSError as error:
+        reason = str(error.strerror).partition(" (while ")[0]  # Python tells the address again
         raise InvalidOptionError(
-            f"nothing can listen on {host}, port {port}: {error.strerror};"
-            " choose others with --host and --port"
+            f"nothing can listen on {host}, port {port}: {reason}; choose others with --host"
+            " and --port"
         ) from error

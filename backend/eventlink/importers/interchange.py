@@ -233,7 +233,9 @@ def _writing(folder: Path) -> Iterator[None]:
                 path.rmdir()
         if isinstance(error, OSError):
             reason = error.strerror or error
-            raise BadFileError(f"{folder} cannot be written: {reason}") from error
+            raise BadFileError(
+                f"{folder} cannot be written: {reason}; name another folder"
+            ) from error
         raise
 
 

@@ -163,7 +163,7 @@ def require_baselines(names: Sequence[str]) -> None:
     for name in names:
         if name not in BASELINES:
             raise InvalidOptionError(
-                f"--baselines may name {', '.join(BASELINES)} or all, not {name!r}"
+                f"--baselines may name {', '.join(BASELINES)}, all or none, not {name!r}"
             )
         if name in LIBRARY:
             _implicit(name, LIBRARY[name])

@@ -90,7 +90,7 @@ class Request:
         if self.as_of > self.now:
             raise InvalidOptionError(
                 f"--as-of {self.as_of.isoformat()} lies in the future: what begins before it would"
-                " be missing from the rankings; leave it out for now"
+                " be missing from the rankings; to rank as of now leave it out"
             )
 
     @property
@@ -234,7 +234,10 @@ def _users_to_rank(data: Dataset, keys: Keys, user_id: int | None) -> Ints:
         return users
     index = keys.user_index(user_id)
     if index is None or not data.users.rankable[index]:
-        raise UnknownUserError(f"user {user_id} does not exist or is not an active student")
+        raise UnknownUserError(
+            f"user {user_id} does not exist or is not an active student;"
+            " some who are: eventlink show --sample 3"
+        )
     return np.array([index], np.int32)
 
 

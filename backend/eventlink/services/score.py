@@ -161,9 +161,7 @@ def _stored(conn: Connection, model_version: str | None) -> StoredModel | None:
         return active_model(conn)
     stored = stored_model(conn, model_version)
     if stored is None:
-        raise NotFoundError(
-            f"there is no model of version {model_version}; leave it out or correct it"
-        )
+        raise NotFoundError(f"there is no model of version {model_version}; see: eventlink models")
     return stored
 
 

@@ -45,7 +45,9 @@ def show_rankings(
         for user_id in [*user_ids, *sample_users(conn, sample)]:
             who = person(conn, user_id)
             if who is None:
-                raise UnknownUserError(f"user {user_id} does not exist")
+                raise UnknownUserError(
+                    f"user {user_id} does not exist; some who do: eventlink show --sample 3"
+                )
             tongue = language or who.language or "en"
             events = served_events(conn, user_id, top, now)
             said = [(event, _reason(event, tongue)) for event in events]

@@ -16,10 +16,14 @@ def touch(path: Path) -> None:
     Raises:
         InvalidOptionError: It cannot be written.
     """
+    if path.is_dir():
+        raise InvalidOptionError(f"--pulse {path} is a folder; name a file")
     try:
         path.touch()
     except OSError as error:
-        raise InvalidOptionError(f"--pulse cannot be written: {error}") from error
+        raise InvalidOptionError(
+            f"--pulse {path} cannot be written: {error.strerror or error}; name another file"
+        ) from error
 
 
 async def beat(path: Path, seconds: float) -> None:
@@ -45,6 +49,8 @@ def require_pulse(path: Path, patience: float, now: float) -> None:
     Raises:
         WorkerSilentError: It was not, or there is none.
     """
+    if path.is_dir():  # what is put into it would be taken for a pulse
+        raise WorkerSilentError(f"{path} is a folder; name the file of the worker's --pulse")
     try:
         age = now - path.stat().st_mtime
     except OSError as error:

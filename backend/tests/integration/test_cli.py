@@ -380,12 +380,12 @@ def test_a_setting_that_cannot_be_gets_one_line(
         (
             "ALLOWED_ORIGINS",
             "https://a.example/page",
-            "without a path, not 'https://a.example/page'",
+            "without a path or *, not 'https://a.example/page'",
         ),
         (
             "ALLOWED_ORIGINS",
             "*",
-            "must name sites as https://city.example, without a path, not '*'",
+            "must name sites in full, as in https://city.example, https://two.example, without a path or *, not '*'",
         ),
         ("RECOMMENDATIONS_CACHE_MAX_AGE_SECONDS", "inf", "SECONDS must be 315360000 or below"),
         ("RECOMMENDATIONS_TOP_N", "1001", "RECOMMENDATIONS_TOP_N must be 1000 or below"),

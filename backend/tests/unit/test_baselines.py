@@ -77,7 +77,7 @@ def test_who_is_unknown_gets_finite_scores(name: str, random_town: Dataset) -> N
 
 
 def test_an_unknown_baseline_is_refused() -> None:
-    with pytest.raises(InvalidOptionError, match="or all, not 'oracle'"):
+    with pytest.raises(InvalidOptionError, match="all or none, not 'oracle'"):
         require_baselines(["oracle"])
 
 

@@ -23,8 +23,17 @@ def test_no_file_is_no_pulse(tmp_path: Path) -> None:
 
 
 def test_a_file_that_cannot_be_written_is_told_at_once(tmp_path: Path) -> None:
-    with pytest.raises(InvalidOptionError, match="--pulse cannot be written"):
+    with pytest.raises(
+        InvalidOptionError, match=r"--pulse .* cannot be written: .*; name another file"
+    ):
         touch(tmp_path / "no folder" / "pulse")
+
+
+def test_a_folder_is_no_pulse(tmp_path: Path) -> None:
+    with pytest.raises(InvalidOptionError, match="is a folder; name a file"):
+        touch(tmp_path)
+    with pytest.raises(WorkerSilentError, match="is a folder; name the file of the worker's"):
+        require_pulse(tmp_path, 30, time.time())
 
 
 def test_a_loop_that_is_held_up_has_no_pulse(tmp_path: Path) -> None:
