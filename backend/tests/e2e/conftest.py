@@ -144,7 +144,11 @@ def browser() -> Iterator[Browser]:
         "--disable-features=LocalNetworkAccessChecks",  # that a site asks this machine is the test
     ]
     with sync_playwright() as driver:
-        running = driver.chromium.launch(executable_path=program, args=flags)
+        running = driver.chromium.launch(
+            executable_path=program,
+            args=flags,
+            ignore_default_args=["--disable-back-forward-cache"],  # which people's browsers have
+        )
         yield running
         running.close()
 

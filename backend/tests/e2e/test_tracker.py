@@ -16,6 +16,13 @@ SHOP = """<!doctype html>
   window.tracker = new Tracker({{ token: () => window.token ?? null, refused: (one) => refused.push(one) }});
   tracker.observe(document.querySelector("main"));
 </script>"""
+EVENT = """<!doctype html>
+<h1>An event</h1>
+<script type="module">
+  import {{ Tracker }} from "{tracker}";
+  window.tracker = new Tracker();
+  tracker.page({event});
+</script>"""
 CARD = """<article data-event-id="{event}" data-request-id="{request_id}" data-position="{place}">
   <a href="#event-{event}">event {event}</a> <button>Not for me</button>
 </article>"""
@@ -143,6 +150,42 @@ def test_how_long_a_page_was_read_is_sent_as_it_is_left(
         "SELECT dwell_seconds FROM event_interactions WHERE interaction_type = 'dwell'"
     )
     assert 1 <= seconds < 30
+
+
+def test_an_event_and_back_to_the_list_count_once_and_lose_nothing(
+    api: Platform, shop: Callable[..., list[int]], page: Page
+) -> None:
+    page.add_init_script("addEventListener('pageshow', (shown) => (window.kept = shown.persisted))")
+    first, second, _ = shop()
+    tracker = api.apis[0].base_url.join("/tracker.js")
+    body = EVENT.format(tracker=tracker, event=first)
+    page.route("**/event", lambda route: route.fulfill(body=body, content_type="text/html"))
+    page.evaluate("document.querySelector('a').href = '/event'")
+    clicked = [("click", first, 0, 17, True)]
+    seen = [("impression", first, 0, 17, True)]
+    view = [("view", first, 0, 17, True)]
+
+    def read() -> None:
+        page.wait_for_timeout(1200)  # the shortest that counts is a second
+
+    page.get_by_role("link", name=f"event {first}").click()
+    page.get_by_role("heading", name="An event").wait_for()
+    read()
+    page.go_back(wait_until="commit")  # what is kept is not loaded
+    until(page, lambda: page.evaluate("window.kept"))
+    dwell = [("dwell", first, 0, 17, True)]
+    until(page, lambda: acts(api) == clicked + dwell + seen + view)
+    shown(page, 1)
+    seen.append(("impression", second, 1, 17, True))
+    until(page, lambda: acts(api) == clicked + dwell + seen + view)
+    page.go_forward(wait_until="commit")
+    until(page, lambda: page.evaluate("window.kept && document.querySelector('h1') !== null"))
+    read()
+    page.go_back(wait_until="commit")
+    dwell *= 2  # read twice, each time as long as it was
+    until(page, lambda: acts(api) == clicked + dwell + seen + view)
+    page.wait_for_timeout(2500)  # longer than what is seen together waits
+    assert acts(api) == clicked + dwell + seen + view
 
 
 def test_what_could_not_be_sent_is_sent_again_and_counts_once(
