@@ -27,6 +27,7 @@ export function say(place, sentence) {
 
 /** Do what a button asks for, with the button disabled meanwhile, and tell what went wrong. */
 export async function run(button, problems, work) {
+  const hadFocus = button === document.activeElement; // which it loses while it is disabled
   button.disabled = true;
   problems.textContent = "";
   try {
@@ -36,5 +37,6 @@ export async function run(button, problems, work) {
     return undefined;
   } finally {
     button.disabled = false;
+    if (hadFocus && document.activeElement === document.body) button.focus();
   }
 }

@@ -66,7 +66,8 @@ const unitOf = (seconds) => UNITS.find(([, size]) => seconds >= 2 * size) ?? UNI
 export function span(seconds) {
   const [unit, size] = unitOf(seconds);
   const format = { style: "unit", unit, unitDisplay: "long", maximumFractionDigits: 0 };
-  return new Intl.NumberFormat("en", format).format(seconds / size);
+  // Of two clocks one may be ahead: that is no time at all, and not -0 seconds.
+  return new Intl.NumberFormat("en", format).format(Math.max(seconds / size, 0));
 }
 
 /** The same where there is little room: "90 min". */

@@ -9,6 +9,12 @@ export function signInForm(place, { note, registering = false }) {
     const problems = h("div", { role: "alert" });
     const field = (label, attributes) =>
       h("label", {}, label, h("input", { required: true, ...attributes }));
+    const email = field("E-mail", {
+      name: "email",
+      type: "email",
+      autocomplete: "username",
+      "aria-describedby": "note",
+    });
     const enter = h("button", { class: "main", type: "submit" }, "Sign in");
     const join = h("button", { type: "submit", value: "register" }, "Make a new account");
     const submit = (event) => {
@@ -26,13 +32,14 @@ export function signInForm(place, { note, registering = false }) {
         "form",
         { class: "card sign-in", submit },
         h("h2", {}, "Sign in"),
-        h("p", { class: "note" }, note),
-        field("E-mail", { name: "email", type: "email", autocomplete: "username" }),
+        h("p", { class: "note", id: "note" }, note),
+        email,
         field("Password", { name: "password", type: "password", autocomplete: "current-password" }),
         problems,
         enter,
         registering ? join : null,
       ),
     );
+    email.querySelector("input").focus();
   });
 }
