@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from typing import Any
 
 from e2e.conftest import NARROW, PATIENCE, Platform, overflows
@@ -23,6 +24,7 @@ def test_an_administrator_looks_recomputes_and_rolls_back(platform: Platform, pa
     _see_the_figures(page, _get(platform, admin, "personalization/metrics?days=30"))
     _see_the_state(page, _get(platform, admin, "personalization/status"))
     _see_what_is_seldom(page)
+    _see_whether_the_workers_guard(page)
     _see_no_overflow(page)
     _roll_back(page, platform, admin)
     _recompute(page, platform, admin)
@@ -151,6 +153,32 @@ def _see_what_is_seldom(page: Page) -> None:
     expect(page.locator("[data-part=refreshes]")).to_contain_text("fine")
     expect(page.get_by_role("table", name="By source")).to_be_visible()
     expect(page.get_by_role("table", name="Experiment")).to_have_count(0)
+
+
+def _see_whether_the_workers_guard(page: Page) -> None:
+    """See that workers lack an experiment's settings, unless they may not have looked yet."""
+    watching = {"decision": "watching", "experiment": "autumn", "control_share": 0.1}
+    for hours, found, wrong in (
+        (3, None, True),
+        (1, None, False),
+        (3, watching | {"experiment": "spring"}, True),
+        (3, watching | {"control_share": 0.2}, True),
+        (3, watching, False),
+    ):
+
+        def experiment(told: dict[str, Any], hours: int = hours, found: Any = found) -> None:
+            told["settings"]["recommendations_experiment"] = "autumn"
+            told["settings"]["recommendations_control_share"] = 0.1
+            made = datetime.fromisoformat(told["at"]) - timedelta(hours=hours)
+            told["cache"]["generated_at"] = made.isoformat()
+            told["model"]["guardrail"] = found
+
+        with _edited(page, "**/status", experiment):
+            page.reload()
+            workers = page.locator("[data-part=workers]")
+            expect(workers).to_contain_text("look here" if wrong else "fine")
+            sentence = "The guardrail does not watch experiment “autumn”: give the workers"
+            expect(page.locator(".attention").get_by_text(sentence)).to_have_count(int(wrong))
 
 
 @contextmanager

@@ -6,11 +6,13 @@ import { percent, span } from "./format.js";
 const LATE_RANKINGS = 30 * 3600;
 const LATE_REFRESHES = 10;
 const LATE_TRAINING = 3600;
+const LATE_GUARDRAIL = 2 * 3600; // it looks every half hour
 export const SILENT = 60;
 const LEAST_FRESH = 0.8;
 
 /** What is wrong: of which part, how bad, and a sentence. */
-export function findings({ cache, model, refreshes, jobs, settings, last_recompute: last }) {
+export function findings(state) {
+  const { cache, model, refreshes, jobs, settings, last_recompute: last } = state;
   const waits = jobs.queues.find((one) => one.queue === "training")?.oldest_waiting_seconds ?? 0;
   const off = (name) => `${name} is off:`;
   return [
@@ -31,6 +33,7 @@ export function findings({ cache, model, refreshes, jobs, settings, last_recompu
       sentence: `Refreshes are ${span(refreshes.lag_seconds)} late: too few workers, or none.`,
     },
     ...workersAreWrong(jobs.workers),
+    ...guardrailIsWrong(state),
     waits > LATE_TRAINING && {
       part: "queue",
       tone: "warn",
@@ -66,12 +69,32 @@ function rankingsAreWrong({ generation, fresh, age_seconds: age, fresh_share: sh
   return [];
 }
 
+const isHeard = ({ seconds_ago: seconds }) => seconds <= SILENT;
+
 function workersAreWrong(workers) {
   const wrong = (sentence) => [{ part: "workers", tone: "bad", sentence }];
   const heard = Math.min(...workers.map((one) => one.seconds_ago));
   const idle = "nothing is refreshed, and no job runs";
   if (!workers.length) return wrong(`No worker is known: ${idle}. Start eventlink worker.`);
   return heard > SILENT ? wrong(`No worker was heard for ${span(heard)}: ${idle}.`) : [];
+}
+
+/** Whether workers have the experiment's settings: what their guardrail notes must tell of it. */
+function guardrailIsWrong({ at, cache, model, jobs, settings }) {
+  const { recommendations_experiment: name, recommendations_control_share: share } = settings;
+  const runs = settings.recommendations_use_ml_cache && share > 0;
+  if (!runs || !settings.recommendations_guardrail || !jobs.workers.some(isHeard)) return [];
+  if (!model || model.model_version !== cache.made_by) return []; // it is not to be watched yet
+  const activated = model.meta.activations?.at(-1)?.at ?? cache.generated_at;
+  const begun = Math.max(Date.parse(activated), Date.parse(cache.generated_at));
+  if (Date.parse(at) - begun < 1000 * LATE_GUARDRAIL) return []; // it may not have looked yet
+  const { decision = null, experiment, control_share: watched } = model.guardrail ?? {};
+  const isOver = decision !== null && decision !== "watching";
+  if (isOver || (experiment === name && watched === share)) return [];
+  const sentence =
+    `The guardrail does not watch experiment “${name}”:` +
+    " give the workers the settings that the web servers have.";
+  return [{ part: "workers", tone: "warn", sentence }];
 }
 
 /** The worst tone of some findings, and the word for it. */
