@@ -13,6 +13,7 @@ SHOWN, CLICKED = 10, 3
 
 
 def test_an_administrator_looks_recomputes_and_rolls_back(platform: Platform, page: Page) -> None:
+    expect.set_options(timeout=1000 * PATIENCE)
     recompute = ("eventlink", "recompute", "--folds", "0", "--activate", "always")
     platform.run(*recompute)
     platform.run(*recompute)
@@ -220,23 +221,36 @@ def _roll_back(page: Page, platform: Platform, admin: dict[str, str]) -> None:
     expect(models.get_by_role("status")).to_contain_text(
         f"{first} is active now instead of {second}"
     )
-    expect(models.get_by_role("row", name=first)).to_contain_text("active")
-    expect(models.get_by_role("row", name=second).get_by_role("button")).to_have_text("Activate")
-    assert _get(platform, admin, "models")[0]["model_version"] == first
     # The rankings it went back to are older: they are made anew, by the same model.
     (job,) = _get(platform, admin, "jobs?type=recompute_recommendations_ml")
     expect(models.get_by_role("status")).to_contain_text(f"Job {job['job_id']}")
+    expect(models.get_by_role("row", name=first)).to_contain_text("active")
+    expect(models.get_by_role("row", name=second).get_by_role("button")).to_have_text("Activate")
+    assert _get(platform, admin, "models")[0]["model_version"] == first
     _see_it_succeed(page, platform, admin, job["job_id"])
+    expect(models.get_by_role("status")).to_be_empty()  # other rankings serve by now
 
 
 def _recompute(page: Page, platform: Platform, admin: dict[str, str]) -> None:
     section = page.get_by_role("region", name="Recomputes")
     section.get_by_label("Only rank").check()
-    section.get_by_role("button", name="Recompute now").click()
-    expect(section.get_by_role("row")).to_have_count(1 + 2)
-    latest = _get(platform, admin, "jobs?type=recompute_recommendations_ml")[0]
-    assert latest["payload"]["request"]["skip_training"] is True
+
+    def is_now(status: str) -> Callable[[list[dict[str, Any]]], None]:
+        return lambda told: told[0].update(status=status)
+
+    with _edited(page, "**/jobs?*", is_now("queued")):
+        button = section.get_by_role("button", name="Recompute now")
+        button.click()
+        expect(section.get_by_role("row")).to_have_count(1 + 2)
+        latest = _get(platform, admin, "jobs?type=recompute_recommendations_ml")[0]
+        assert latest["payload"]["request"]["skip_training"] is True
+        job = f"Job {latest['job_id']}"
+        expect(section.get_by_role("status")).to_have_text(f"{job} is queued.")
+        expect(button).to_be_focused()
+    with _edited(page, "**/jobs?*", is_now("running")):
+        expect(section.get_by_role("status")).to_have_text(f"{job} is running.")
     _see_it_succeed(page, platform, admin, latest["job_id"])
+    expect(section.get_by_role("status")).to_have_text(f"{job} succeeded.")
 
 
 def _see_it_succeed(page: Page, platform: Platform, admin: dict[str, str], job_id: int) -> None:

@@ -3,7 +3,7 @@
 import { badge, confirmed, empty, panel, redraw, table } from "./admin-parts.js";
 import { isUnderWay } from "./admin-recomputes.js";
 import { h, run, say } from "./dom.js";
-import { counted, NONE, score, since, when } from "./format.js";
+import { counted, NONE, score, when } from "./format.js";
 
 const STATUS = "api/admin/personalization/status";
 
@@ -11,14 +11,18 @@ const STATUS = "api/admin/personalization/status";
 export function models(ask, changed) {
   const part = panel("models", "Models");
   part.told.tabIndex = -1;
+  let shown = ""; // what the table was made of
+  let holds = null; // whether what a button was answered is so in a state
   part.tools.append(h("button", { type: "button", id: "roll-back", click: rollBack }, "Roll back"));
 
   async function load() {
     try {
       const found = await ask("GET", "api/admin/models");
       found.sort((one, other) => Date.parse(other.created_at) - Date.parse(one.created_at));
-      redraw(part.body, found.length ? listed(found, activate) : none());
-      part.trouble("");
+      const written = JSON.stringify(found);
+      if (written !== shown) redraw(part.body, found.length ? listed(found, activate) : none());
+      part.trouble("", written !== shown);
+      shown = written;
     } catch (error) {
       part.trouble(error.message);
     }
@@ -27,10 +31,10 @@ export function models(ask, changed) {
   async function rollBack({ currentTarget: button }) {
     const before = await run(button, part.problems, () => ask("GET", STATUS));
     if (!before) return;
-    button.focus();
     const plan = backTo(before);
     if (typeof plan === "string") {
       say(part.problems, plan);
+      holds = (state) => backTo(state) === plan;
       return;
     }
     const question = `Roll back to ${plan.version}?`;
@@ -41,7 +45,6 @@ export function models(ask, changed) {
     const version = button.value;
     const before = await run(button, part.problems, () => ask("GET", STATUS));
     if (!before) return;
-    button.focus();
     const sentences = whatActivatingDoes(version, before);
     await make(`Activate ${version}?`, sentences, "Activate", "api/admin/models/activate", {
       model_version: version,
@@ -53,10 +56,19 @@ export function models(ask, changed) {
     if (!done) return;
     part.told.replaceChildren(...outcome(done));
     part.told.focus();
+    holds = (state) => isStillSo(done, state);
     await Promise.all([load(), changed()]);
   }
 
-  return { element: part.element, load };
+  /** Take back what a button was answered if it is not so in the latest state. */
+  function keepTrue(state) {
+    if (!holds || holds(state)) return;
+    holds = null;
+    part.told.replaceChildren();
+    say(part.problems, "");
+  }
+
+  return { element: part.element, load, keepTrue };
 }
 
 /** What rolling back goes to, as the server decides it; a sentence where there is nothing. */
@@ -118,6 +130,13 @@ function training(job) {
   ];
 }
 
+/** Whether a state is the one that the server's answer tells of. */
+function isStillSo(done, { model, cache, last_recompute: last }) {
+  const { model_version: version, generation, recompute_job_id: job } = done;
+  if (model?.model_version !== version || cache.generation !== generation) return false;
+  return !job || (job === last?.job_id && isUnderWay(last));
+}
+
 /** The server's answer in sentences. */
 function outcome(done) {
   const { model_version: version, instead_of: before, rankings_made_by: by } = done;
@@ -171,7 +190,7 @@ const activation = (version, activate) =>
 function handled(last) {
   if (!last) return null;
   const by = last.by === "guardrail" ? "by the guardrail" : "by hand";
-  return h("small", {}, `activated ${by} `, since(last.at));
+  return h("small", {}, `activated ${by}, `, when(last.at));
 }
 
 /** A model's figure, what popularity had on the same days beneath it. */

@@ -1,6 +1,7 @@
 // What the sections of the administrators' page are built of: panels, tables, choices, questions.
 
 import { byId, h, run, say } from "./dom.js";
+import { AWAY } from "./session.js";
 
 /** A section: heading, tools beside it, then problems, what was done, and the body. */
 export function panel(id, title) {
@@ -8,7 +9,7 @@ export function panel(id, title) {
   const problems = h("div", { role: "alert" });
   const told = h("div", { role: "status", class: "told" });
   const body = h("div", { class: "body" });
-  const heading = h("h2", { id: `${id}-title` }, title);
+  const heading = h("h2", { id: `${id}-title`, tabindex: -1 }, title);
   const element = h(
     "section",
     { id, "aria-labelledby": `${id}-title` },
@@ -18,9 +19,13 @@ export function panel(id, title) {
     body,
   );
   let last = "";
-  /** Tell what went wrong with asking, "" once it went well; what a button was answered stays. */
-  const trouble = (problem) => {
-    if (problem || problems.textContent === last) say(problems, problem);
+  /**
+   * Tell what went wrong with asking, "" once it went well. Why a button was refused stays until
+   * something `isNew` is shown, or the server that was away has answered.
+   */
+  const trouble = (problem, isNew = false) => {
+    const isOver = isNew || [last, AWAY].includes(problems.textContent);
+    if (problem || isOver) say(problems, problem);
     last = problem;
   };
   return { element, tools, problems, told, body, trouble };
@@ -143,11 +148,15 @@ export function confirmed(title, sentences, label, work) {
   });
 }
 
-/** Put new elements in the place of old ones; focus and what is unfolded stay, by their ids. */
+/**
+ * Put new elements in the place of old ones; focus and what is unfolded stay, by their ids.
+ *
+ * Where what had the focus is gone, the section's heading has it.
+ */
 export function redraw(place, ...elements) {
   const at = place.contains(document.activeElement) ? document.activeElement.id : "";
   const open = new Set([...place.querySelectorAll("details[id][open]")].map((one) => one.id));
   place.replaceChildren(...elements);
   for (const one of place.querySelectorAll("details[id]")) one.open = open.has(one.id);
-  if (at) byId(at)?.focus();
+  if (at) (byId(at) ?? place.closest("section").querySelector("h2")).focus();
 }

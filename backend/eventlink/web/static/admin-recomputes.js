@@ -2,7 +2,7 @@
 
 import { badge, choice, empty, panel, redraw, table } from "./admin-parts.js";
 import { h, run, say } from "./dom.js";
-import { roundPercent, since, span, when } from "./format.js";
+import { roundPercent, span, when } from "./format.js";
 
 const JOBS = "api/admin/jobs?type=recompute_recommendations_ml&limit=8";
 const TONES = { queued: "", running: "busy", succeeded: "good", failed: "bad", cancelled: "warn" };
@@ -25,48 +25,72 @@ export function recomputes(ask, { asked, ended }) {
   part.tools.append(how.element, button);
   let shown = ""; // what the table was made of
   let underWay = new Set(); // ids, at the last look
+  let told = null; // the job that was spoken of, and whether what was said still holds
 
   /** Ask and show; tells whether one is queued or running. */
   async function load() {
     const jobs = await ask("GET", JOBS).catch((error) => error);
-    part.trouble(jobs instanceof Error ? jobs.message : "");
-    if (jobs instanceof Error) return underWay.size > 0;
+    if (jobs instanceof Error) {
+      part.trouble(jobs.message);
+      return underWay.size > 0;
+    }
     const written = JSON.stringify(jobs);
     if (written !== shown) redraw(part.body, jobs.length ? listed(jobs, act) : none());
+    part.trouble("", written !== shown);
     shown = written;
     const over = jobs.find((job) => underWay.has(job.job_id) && !isUnderWay(job));
     underWay = new Set(jobs.filter(isUnderWay).map((job) => job.job_id));
-    if (over) {
-      const end = over.status === "cancelled" ? "was cancelled" : over.status;
-      say(part.told, `Job ${over.job_id} ${end}.`);
-      ended();
-    }
+    keepTrue(jobs, Math.max(told?.id ?? 0, over?.job_id ?? 0));
+    if (over) ended();
     return underWay.size > 0;
+  }
+
+  /** Say what has become of a job since something else was said; nothing once there is a next. */
+  function keepTrue(jobs, id) {
+    const job = jobs.find((one) => one.job_id === id);
+    if (!job) return;
+    if (!isUnderWay(job) && job !== jobs[0]) tell("");
+    else if (id !== told?.id || !told.holds(job)) {
+      tell(becameOf(job), id, ({ status }) => status === job.status);
+    }
+  }
+
+  function tell(sentence, id, holds) {
+    say(part.told, sentence);
+    told = sentence ? { id, holds } : null;
   }
 
   async function recompute() {
     const order = { skip_training: how.value() === "rank" };
-    await tell(button, () => ask("POST", "api/admin/personalization/retrain", order), queued);
+    await queue(button, () => ask("POST", "api/admin/personalization/retrain", order));
   }
 
   async function act({ currentTarget: pressed }) {
     const { job, act: what } = pressed.dataset;
-    const told = what === "retry" ? queued : () => `Job ${job} is being cancelled.`;
-    await tell(pressed, () => ask("POST", `api/admin/jobs/${job}/${what}`), told);
+    const work = () => ask("POST", `api/admin/jobs/${job}/${what}`);
+    if (what === "retry") await queue(pressed, work);
+    else if (await run(pressed, part.problems, work)) {
+      tell(`Job ${job} is being cancelled.`, Number(job), isUnderWay);
+      asked();
+    }
   }
 
-  async function tell(pressed, work, told) {
+  async function queue(pressed, work) {
     const answer = await run(pressed, part.problems, work);
     if (!answer) return;
-    say(part.told, told(answer));
+    const { job_id: id, created } = answer;
+    if (created) tell(`Job ${id} is queued.`, id, ({ status }) => status === "queued");
+    else tell(`Job ${id} is queued or running already; none was added.`, id, isUnderWay);
     asked();
   }
 
   return { element: part.element, load };
 }
 
-const queued = ({ job_id: id, created }) =>
-  created ? `Job ${id} is queued.` : `Job ${id} is queued or running already; none was added.`;
+function becameOf({ job_id: id, status, cancelling }) {
+  const words = { queued: "is queued", running: "is running", cancelled: "was cancelled" };
+  return `Job ${id} ${cancelling ? "is being cancelled" : (words[status] ?? status)}.`;
+}
 
 function listed(jobs, act) {
   return table(
@@ -105,12 +129,12 @@ function progress({ job_id: id, status, phase, done, error, attempts, starts_at:
 }
 
 function times({ queued_at: queuedAt, started_at: started, ended_at: ended, status }) {
+  if (status === "queued") return [when(queuedAt), h("small", {}, "queued")];
+  if (status === "running") return [when(started), h("small", {}, "started")];
   const took = started && ended ? (Date.parse(ended) - Date.parse(started)) / 1000 : null;
   return [
     when(ended ?? started ?? queuedAt),
     took === null ? null : h("small", {}, `took ${span(took)}`),
-    status === "running" ? h("small", {}, "started ", since(started)) : null,
-    status === "queued" ? h("small", {}, "queued ", since(queuedAt)) : null,
   ];
 }
 

@@ -5,17 +5,20 @@ import { badge, panel, redraw, table } from "./admin-parts.js";
 import { h } from "./dom.js";
 import { count, counted, figure, NONE, percent, since, span } from "./format.js";
 
-/** The section; `found` is called with what is wrong, each time the state was asked for. */
+/** The section; `found` is called with the state and what is wrong, each time it was asked for. */
 export function state(ask, found) {
   const part = panel("state", "State");
+  let asked = 0;
 
   async function load() {
+    const number = (asked += 1);
     try {
       const status = await ask("GET", "api/admin/personalization/status");
+      if (number !== asked) return; // a later one is asked for, after something was changed
       const wrong = findings(status);
       redraw(part.body, ...cards(status, wrong));
       part.trouble("");
-      found(wrong);
+      found(status, wrong);
     } catch (error) {
       part.trouble(error.message);
     }
@@ -91,7 +94,9 @@ function workers(heartbeats) {
         [heard(seconds), job === null ? null : h("small", {}, `runs job ${job}`)],
       ]),
     ),
-    h("p", { class: "note" }, "A worker has two: one for recomputes, one for refreshes."),
+    heartbeats.length
+      ? h("p", { class: "note" }, "A worker has two: one for recomputes, one for refreshes.")
+      : null,
   ];
 }
 

@@ -46,10 +46,12 @@ function failed(error) {
   return notice("This did not work", error.message, "Try again");
 }
 
+const nameOf = (me) => me.full_name ?? me.email ?? `User ${me.id}`;
+
 const refused = (me) =>
   notice(
     "For administrators only",
-    `${me.email} is signed in, but is no administrator of this site.`,
+    `${nameOf(me)} is signed in, but is no administrator of this site.`,
     "Sign in as someone else",
     signOut,
   );
@@ -90,7 +92,7 @@ function show(me) {
         throw error;
       }
     };
-    const attention = h("div", { class: "attention", hidden: true });
+    const attention = h("div", { class: "attention", role: "status", hidden: true });
     const sections = {
       figures: figures(asking),
       models: models(asking, () => Promise.all([watch.now(), sections.state.load()])),
@@ -98,19 +100,24 @@ function show(me) {
         asked: () => watch.now(),
         ended: () => Promise.all([sections.models.load(), sections.state.load()]),
       }),
-      state: state(asking, (wrong) => warn(attention, wrong)),
+      state: state(asking, (status, wrong) => {
+        warn(attention, wrong);
+        sections.models.keepTrue(status);
+      }),
     };
     const loadFigures = atMostEvery(FIGURES, sections.figures.load);
-    const loadState = atMostEvery(LATER - 1, sections.state.load);
+    const loadRest = atMostEvery(LATER - 1, () =>
+      Promise.all([sections.models.load(), sections.state.load()]),
+    );
     const watch = poll(async () => {
       loadFigures();
       const busy = await sections.recomputes.load();
-      await loadState();
+      await loadRest();
       return busy ? SOON : LATER;
     });
     bar.append(navigation(), account(me, leave));
     main.replaceChildren(attention, ...Object.values(sections).map((one) => one.element));
-    sections.models.load();
+    byId("figures-title").focus({ preventScroll: true }); // the form that had it is gone
     watch.now();
   });
 }
@@ -135,7 +142,7 @@ function account(me, leave) {
   return h(
     "div",
     { class: "end" },
-    h("span", { class: "who", title: me.email }, me.full_name ?? me.email),
+    h("span", { class: "who", title: me.email }, nameOf(me)),
     h("button", { type: "button", click: out }, "Sign out"),
   );
 }

@@ -3,6 +3,7 @@
 const ACCESS = "eventlink.access";
 const REFRESH = "eventlink.refresh";
 const TOKEN = /^[\w.-]+$/;
+export const AWAY = "The server does not answer. Is it running?";
 
 /** A request that was refused: the status, and what the server says to do. */
 export class Problem extends Error {
@@ -64,7 +65,7 @@ async function send(method, path, body) {
   try {
     return await fetch(path, { method, headers, body: body && JSON.stringify(body) });
   } catch {
-    throw new Problem(0, "The server does not answer. Is it running?");
+    throw new Problem(0, AWAY);
   }
 }
 
