@@ -1,5 +1,6 @@
 """The demo's site, in a browser: somebody new is ranked anew while they look."""
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -60,6 +61,11 @@ def test_somebody_new_is_ranked_anew_while_they_look(demo: Platform, page: Page)
     wait_for(lambda: (shown[0], request_id, 0, "cache") in acts("impression"))
     wait_for(lambda: (shown[1], request_id, 1, "cache") in acts("impression"))
 
+    # Who asks for more reads on at the first of it.
+    page.get_by_role("button", name="Show 12 more").click()
+    expect(rows.nth(12).get_by_role("heading").get_by_role("button")).to_be_focused()
+    shown = [int(row.get_attribute("data-id") or 0) for row in rows.all()]
+
     # She opens an event and registers; nothing moves behind what she reads.
     rows.nth(1).get_by_role("heading").get_by_role("button").click()
     opened = page.get_by_role("dialog")
@@ -87,11 +93,7 @@ def test_somebody_new_is_ranked_anew_while_they_look(demo: Platform, page: Page)
     page.get_by_role("button", name="You", exact=True).click()
     expect(page.locator("#you")).to_be_visible()
     assert not overflows(page)
-    page.get_by_role("button", name="All events").click()
-    page.get_by_label("Search events").fill("a")
-    page.get_by_role("button", name="Search").click()
-    expect(page.locator("#all .event").first).to_be_visible()
-    assert not overflows(page)
+    _search(demo, page)
     wait_for(
         lambda: (
             demo.ask(
@@ -102,3 +104,33 @@ def test_somebody_new_is_ranked_anew_while_they_look(demo: Platform, page: Page)
             == [("a",)]
         )
     )
+
+
+def _search(demo: Platform, page: Page) -> None:
+    """Search all events, which have no seat left by now, and ask for more of what is found."""
+    demo.ask("UPDATE events SET max_seats = 0 RETURNING id")
+    page.get_by_role("button", name="All events").click()
+    page.get_by_label("Search events").fill("a")
+    page.get_by_role("button", name="Search").click()
+    when = page.locator("#all .event").first.get_by_role("paragraph").first
+    expect(when).to_have_text(re.compile(r"(today|tomorrow|days)\s· No seat left"))
+    assert not overflows(page)
+    page.locator("#all").get_by_role("button", name="Show").click()
+    title = page.locator("#all .event").nth(20).get_by_role("heading").get_by_role("button")
+    expect(title).to_be_focused()
+
+
+def test_an_administrator_goes_on_to_their_own_page_and_nobody_else_is_shown_the_way(
+    demo: Platform, page: Page
+) -> None:
+    expect.set_options(timeout=TIMEOUT)
+    demo.run("eventlink", "create-admin", "root@example.org", text="correct horse battery\n")
+    link = page.get_by_role("link", name="Administration")
+    for who in ("17", "root@example.org"):
+        page.goto(f"{demo.apis[0].base_url}#token={demo.run('eventlink', 'token', who).strip()}")
+        expect(page.get_by_role("button", name="Sign out")).to_be_visible()
+        expect(link).to_have_count(int("@" in who))
+        if "@" not in who:
+            page.get_by_role("button", name="Sign out").click()
+    link.click()
+    expect(page.get_by_role("region", name="State")).to_be_visible()

@@ -46,10 +46,11 @@ function buttons(event) {
   ].filter(Boolean);
 }
 
-function toggleButton(act, kind, thing, [off, on]) {
+function toggleButton(act, kind, thing, [off, on], attributes = {}) {
   const isOn = mine[kind].has(thing.id);
   return button(act, isOn ? on : off, {
     "aria-pressed": String(isOn),
+    ...attributes,
     work: () => toggle(kind, thing, !isOn),
   });
 }
@@ -60,7 +61,9 @@ function tuning(event, organizer) {
       "div",
       { class: "row" },
       h("span", {}, tag.name),
-      toggleButton(`like-${tag.id}`, "interests", tag, ["More", "More ✓"]),
+      toggleButton(`like-${tag.id}`, "interests", tag, ["More", "More ✓"], {
+        "aria-label": `More ${tag.name}`,
+      }),
       button(`hide-${tag.id}`, "Hide", {
         "aria-label": `Hide ${tag.name}`,
         work: () => hide("hidden", tag, `No more events with “${tag.name}”.`),

@@ -4,6 +4,7 @@ import { h, run } from "./dom.js";
 import { track } from "./foryou-acts.js";
 import { card } from "./foryou-card.js";
 import { openDetail } from "./foryou-detail.js";
+import { moreButton } from "./foryou-more.js";
 import { counted } from "./format.js";
 import { ask } from "./session.js";
 
@@ -11,7 +12,7 @@ const PAGE = 20;
 const problems = h("div", { role: "alert" });
 const count = h("p", { class: "maker", role: "status" });
 const cards = h("ul", { class: "events" });
-const more = h("button", { class: "more", click: () => fetchPage(more), hidden: true });
+const more = moreButton(cards, PAGE, fetchPage);
 const query = h("input", {
   type: "search",
   placeholder: "Search events",
@@ -44,7 +45,7 @@ export const allView = h(
   h("form", { class: "search", role: "search", submit: search }, query, go, tag, sort),
   problems,
   cards,
-  more,
+  more.element,
 );
 tag.addEventListener("change", () => {
   showFirst();
@@ -88,9 +89,8 @@ function fetchPage(button) {
     const { total, items } = await ask("GET", `api/events?${asked}`);
     if (number !== questions) return; // something else is asked for by now
     cards.append(...items.map((event) => card(event, { open: () => openDetail(event) })));
-    const left = total - cards.children.length;
-    count.textContent = counted(total, "event to come", "events to come");
-    more.hidden = left <= 0;
-    more.textContent = `Show ${Math.min(PAGE, left)} more`;
+    const many = counted(total, "event to come", "events to come");
+    count.textContent = total ? many : "No event to come is like this.";
+    more.offer(total);
   });
 }

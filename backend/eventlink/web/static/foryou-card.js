@@ -34,7 +34,12 @@ export function card(event, { list = {}, place, beside, reason, source, open }) 
     h("p", {}, when(event), seats(event)),
     h("p", {}, where(event)),
     reason &&
-      h("p", { class: "reason" }, reason.text, source && h("span", { class: "source" }, source)),
+      h(
+        "p",
+        { class: "reason" },
+        reason.text,
+        source && h("span", { class: "faint" }, ` · ${source}`),
+      ),
     tags(event),
   );
   tracker.watch(shown);

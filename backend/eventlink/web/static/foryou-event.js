@@ -56,11 +56,12 @@ export function seatsLeft({ seats_left: left, max_seats: most, seats_taken: take
   return most === null ? null : Math.max(0, most - taken);
 }
 
+/** That few are left, to stand behind when it is; nothing where there are more. */
 export function seats(event) {
   const left = seatsLeft(event);
-  if (left === null || left > FEW) return null;
+  if (left === null || left > FEW) return [];
   const text = left === 0 ? "No seat left" : counted(left, "seat left", "seats left");
-  return h("span", { class: "seats" }, text);
+  return [h("span", { class: "faint" }, "\u00a0· "), h("span", { class: "seats" }, text)];
 }
 
 /** Its tags; those that the visitor likes stand out. */

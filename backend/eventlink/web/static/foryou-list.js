@@ -6,6 +6,8 @@
 import { byId, h, say } from "./dom.js";
 import { card } from "./foryou-card.js";
 import { isReading, openDetail, tellReader } from "./foryou-detail.js";
+import { mine } from "./foryou-mine.js";
+import { moreButton } from "./foryou-more.js";
 import { glide, moveOf, summary, topsOf } from "./foryou-moves.js";
 import { shortSpan } from "./format.js";
 import { ask } from "./session.js";
@@ -23,7 +25,7 @@ const NONE_CAME = "No new ranking came: is a worker running? This is the list as
 
 const maker = h("p", { class: "maker" });
 const cards = h("ol", { class: "events" });
-const more = h("button", { class: "more", click: showMore, hidden: true });
+const more = moreButton(cards, PAGE, showMore);
 
 let shown = null; // the list that is on the page
 let pending = null; // one that came while somebody was reading
@@ -43,7 +45,7 @@ export const listView = h(
     h("p", { class: "news", role: "status" }),
   ),
   cards,
-  more,
+  more.element,
 );
 
 export async function startList() {
@@ -85,7 +87,7 @@ async function follow() {
     const waited = performance.now() - acts.at(-1).ticks;
     await new Promise((next) => setTimeout(next, waited < SLOW_MS ? SOON_MS : LATER_MS));
     try {
-      if (isNewer(await fetchList(1), latest, waited)) {
+      if (isNewer(await fetchList(1), latest)) {
         latest = await fetchList();
         arrive(latest);
       } else if (waited > PATIENCE_MS) {
@@ -103,11 +105,9 @@ async function follow() {
 }
 
 /** Tell whether a list knows more than an old one; the heuristic knows all at once. */
-function isNewer(list, old, waited) {
-  if (list.source !== "cache") {
-    // It answers some for good, and who is new only until their first ranking is there.
-    return list.arm === "control" || (old.source !== "cache" && waited > SLOW_MS);
-  }
+function isNewer(list, old) {
+  // It answers some for good, and who is new only until their first ranking is there.
+  if (list.source !== "cache") return list.arm === "control" || mine.profile.role !== "student";
   return old.source !== "cache" || Date.parse(list.generated_at) > Date.parse(old.generated_at);
 }
 
@@ -154,7 +154,7 @@ function draw(before) {
   if (visible.length === 0) {
     cards.append(h("li", { class: "faint" }, "Nothing is left to recommend."));
   }
-  offerMore();
+  more.offer(shown.items.length);
 }
 
 function row(item, place, before) {
@@ -191,16 +191,8 @@ function showMore() {
   const first = length;
   length += PAGE;
   const items = shown.items.slice(first, length);
-  const fresh = items.map((item, index) => row(item, first + index, null));
-  cards.append(...fresh);
-  offerMore();
-  fresh[0]?.querySelector("button.title").focus();
-}
-
-function offerMore() {
-  const left = shown.items.length - length;
-  more.hidden = left <= 0;
-  more.textContent = `Show ${Math.min(PAGE, left)} more`;
+  cards.append(...items.map((item, index) => row(item, first + index, null)));
+  more.offer(shown.items.length);
 }
 
 /** Tell how the ranking fares, on whichever view is open. */

@@ -1,6 +1,6 @@
 // "You": what the visitor said so far, and how to take it back.
 
-import { h, run } from "./dom.js";
+import { byId, h, run } from "./dom.js";
 import { openDetail } from "./foryou-detail.js";
 import { titleOf, when } from "./foryou-event.js";
 import { change, changeProfile, mine } from "./foryou-mine.js";
@@ -15,7 +15,7 @@ let cities = [];
 export const youView = h(
   "aside",
   { id: "you", class: "card", "aria-labelledby": "you-title" },
-  h("h2", { id: "you-title" }, "You"),
+  h("h2", { id: "you-title", tabindex: -1 }, "You"),
   h("p", { class: "news", role: "status" }),
   problems,
   content,
@@ -62,7 +62,10 @@ function chips(kind) {
 
 function off(kind, thing, told, label) {
   const button = h("button", { class: "plain off", "aria-label": told }, label);
-  button.addEventListener("click", () => run(button, problems, () => change(kind, thing, false)));
+  button.addEventListener("click", async () => {
+    await run(button, problems, () => change(kind, thing, false));
+    if (!button.isConnected) byId("you-title").focus(); // it went with what it took away
+  });
   return button;
 }
 
@@ -80,7 +83,7 @@ function rows(kind) {
         "li",
         {},
         h("button", { class: "plain name", click: () => show(event) }, titleOf(event)),
-        event.status === "cancelled" ? h("span", { class: "seats" }, "called off") : null,
+        event.status === "cancelled" ? [" · ", h("span", { class: "seats" }, "called off")] : null,
         h(
           "div",
           { class: "line" },
@@ -121,10 +124,9 @@ function adding() {
 
 /** Change the profile's field as soon as something else is chosen. */
 function setting(field, box) {
-  box.addEventListener("change", async () => {
-    await run(box, problems, () => changeProfile({ [field]: box.value || null }));
-    box.focus();
-  });
+  box.addEventListener("change", () =>
+    run(box, problems, () => changeProfile({ [field]: box.value || null })),
+  );
   return box;
 }
 

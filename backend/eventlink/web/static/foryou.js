@@ -43,7 +43,9 @@ async function enter(note) {
   await signInForm(byId("main"), { note, registering: true });
   await loadMine();
   if (isBlank()) await welcome(byId("main"));
-  await show();
+  const loaded = show();
+  byId("for-you-title").focus(); // the form that had it is gone
+  await loaded;
 }
 
 async function show() {
@@ -62,7 +64,7 @@ function leaveIfOver() {
 }
 
 function header() {
-  const { id, full_name: fullName, email } = mine.profile;
+  const { id, role, full_name: fullName, email } = mine.profile;
   const tab = ([name, label]) =>
     h("button", { class: "tab", "data-tab": name, click: () => turn(name) }, label);
   const leave = () => {
@@ -75,8 +77,7 @@ function header() {
       "div",
       { class: "end" },
       h("span", { class: "who" }, fullName ?? email ?? `person ${id}`),
-      // In tabs of their own: whoever administers is somebody else.
-      h("a", { href: "admin", target: "_blank" }, "Administration"),
+      role === "admin" ? h("a", { href: "admin" }, "Administration") : null,
       h("a", { href: "docs", target: "_blank" }, "API"),
       h("button", { click: leave }, "Sign out"),
     ),
