@@ -133,7 +133,7 @@ class Settings(BaseSettings):
         default=0,
         ge=0,
         le=0.5,
-        description="Share of users whom the heuristic answers, to compare with; 0: no experiment.",
+        description="Share of students the heuristic answers, to compare with; 0: no experiment.",
     )
     recommendations_experiment: str = Field(
         default="1",

@@ -29,6 +29,11 @@ class Account:
     is_active: bool
     token_version: int
 
+    @property
+    def is_ranked(self) -> bool:
+        """Whether rankings are made for them."""
+        return self.role == "student" and self.is_active
+
 
 @dataclass(frozen=True)
 class Credentials:

@@ -67,6 +67,8 @@ class Person:
     language: str | None
     interests: list[str]
     registrations: int
+    is_ranked: bool
+    """Whether rankings are made for them."""
 
 
 PERSON = text(
@@ -76,7 +78,8 @@ PERSON = text(
                    FROM user_interest_tags AS listed JOIN tags ON tags.id = listed.tag_id
                   WHERE listed.user_id = users.id ORDER BY tags.name) AS interests,
            (SELECT count(*) FROM registrations
-             WHERE user_id = users.id AND unregistered_at IS NULL) AS registrations
+             WHERE user_id = users.id AND unregistered_at IS NULL) AS registrations,
+           role = 'student' AND is_active AS is_ranked
       FROM users WHERE id = :user_id
     """
 )

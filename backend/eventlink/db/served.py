@@ -35,7 +35,7 @@ AND (NOT EXISTS (SELECT FROM user_hidden_tags WHERE user_id = %(user_id)s)
 """
 
 READER = """
-SELECT language FROM users
+SELECT language, role = 'student' AS is_ranked FROM users
  WHERE id = %(user_id)s AND is_active AND token_version = %(token_version)s
 """
 
@@ -43,7 +43,7 @@ SELECT language FROM users
 # the last item wanted, and one partition is touched.
 STORED = f"""
 WITH served AS MATERIALIZED (
-    SELECT reader.language, model.id AS model_id,
+    SELECT reader.language, reader.role = 'student' AS is_ranked, model.id AS model_id,
            coalesce(later.model_version, made.model_version) AS model_version,
            coalesce(later.generated_at, made.generated_at) AS generated_at,
            date_part('epoch', coalesce(later.generated_at, made.generated_at)) AS generated_epoch,
@@ -63,8 +63,8 @@ WITH served AS MATERIALIZED (
              ON model.model_version = coalesce(later.model_version, made.model_version)
      WHERE reader.id = %(user_id)s AND reader.is_active
        AND reader.token_version = %(token_version)s)
-SELECT served.language, served.model_id, served.model_version, served.generated_epoch,
-       item.event_id, item.version, item.seats_left, item.score, item.reason
+SELECT served.language, served.is_ranked, served.model_id, served.model_version,
+       served.generated_epoch, item.event_id, item.version, item.seats_left, item.score, item.reason
   FROM served LEFT JOIN LATERAL (
     SELECT event.id AS event_id, event.xmin AS version, seats.seats_left, item.score,
            coalesce(item.reason, served.reason_names[item.code]
@@ -77,7 +77,7 @@ SELECT served.language, served.model_id, served.model_version, served.generated_
      WHERE served.generated_at >= %(oldest)s AND abs(item.score) < 'Infinity' AND {MAY_BE_SHOWN}
      ORDER BY item.place LIMIT %(limit)s) AS item ON true
 """
-"""The reader's language and, as far as it is not older than ``oldest``, the stored list.
+"""The reader's language, whether they are ranked, and the stored list not older than ``oldest``.
 
 Gives no row for a user who is not there, not active, or whose tokens were taken back, and one with
 nulls where there is nothing to show. ``generated_epoch`` is in seconds, which are read faster than

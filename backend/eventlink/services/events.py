@@ -35,9 +35,10 @@ def show(conn: Connection, event_id: int, reader: Account | None, now: datetime)
 
 def order_for(reader: Account | None, sort: Sort) -> Sort:
     """Return what a reader's list is sorted by: in an experiment's control arm by no ranking."""
-    if sort is Sort.RECOMMENDED and reader is not None and arm_of(reader.id) is Arm.CONTROL:
-        return Sort.TIME
-    return sort
+    if sort is not Sort.RECOMMENDED or reader is None:
+        return sort
+    arm = arm_of(reader.id, is_ranked=reader.is_ranked)
+    return Sort.TIME if arm is Arm.CONTROL else sort
 
 
 def create(

@@ -766,11 +766,13 @@ def test_whoever_is_in_control_is_told_to_be_so(
     monkeypatch.setenv("RECOMMENDATIONS_EXPERIMENT", "2")
     settings.cache_clear()
     told = {}
-    for user in (1, 2, 3):
+    for user in (1, 2, 3, 10, 11):
         assert run("show", str(user)) == 0
         told[user] = "in the control arm: the server answers" in capsys.readouterr().out
-    assert told == {user: arm_of(user) is Arm.CONTROL for user in told}
-    assert len(set(told.values())) == 2
+    arms = {user: arm_of(user, is_ranked=True) for user in told}
+    assert arms[10] is arms[11] is Arm.CONTROL
+    assert told == {user: arm is Arm.CONTROL and user < 10 for user, arm in arms.items()}
+    assert len({told[user] for user in (1, 2, 3)}) == 2
 
 
 def test_without_a_command_the_help_is_shown(capsys: pytest.CaptureFixture[str]) -> None:

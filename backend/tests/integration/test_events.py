@@ -282,15 +282,18 @@ def test_in_the_control_arm_recommended_events_are_in_order_of_time(
     programme: Site, client: TestClient, sign_in: SignIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ranking = {"event_ids": [103, 101], "scores": [0.5] * 2, "reasons": ["popular"] * 2}
-    row = {"user_id": ANA, "model_version": "m", "generated_at": NOW} | ranking
-    programme.add("recommendation_overlay", row)
+    for user in (ANA, ORGANIZER):
+        row = {"user_id": user, "model_version": "m", "generated_at": NOW} | ranking
+        programme.add("recommendation_overlay", row)
     monkeypatch.setenv("RECOMMENDATIONS_CONTROL_SHARE", "0.5")
     lists = {}
     for number in range(20):
         monkeypatch.setenv("RECOMMENDATIONS_EXPERIMENT", f"e{number}")
         settings.cache_clear()
         events = tuple(found(client, sign_in(ANA), sort="recommended"))
-        lists.setdefault(arm_of(ANA), set()).add(events)
+        lists.setdefault(arm_of(ANA, is_ranked=True), set()).add(events)
+        # Whoever was a student until lately is in no arm any more.
+        assert found(client, sign_in(ORGANIZER), sort="recommended")[0] == 103
     assert lists == {Arm.TREATMENT: {(103, 101, 100, 102)}, Arm.CONTROL: {(100, 101, 102, 103)}}
 
 

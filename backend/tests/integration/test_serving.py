@@ -479,7 +479,7 @@ def test_users_in_control_are_answered_by_the_heuristic_and_others_as_ever(
     before = {user: reader.ask(user) for user in ranked}
     assert {answer["arm"] for answer in before.values()} == {None}
     experiment(monkeypatch)
-    arms = {user: arm_of(user) for user in ranked}
+    arms = {user: arm_of(user, is_ranked=True) for user in ranked}
     assert set(arms.values()) == set(Arm)
     for user, arm in arms.items():
         answer = reader.ask(user)
@@ -512,10 +512,27 @@ def test_a_user_in_control_asks_the_database_no_more_than_others(
     reader.ask(1)
     for number in range(20):
         experiment(monkeypatch, name=f"e{number}")
-        arm = arm_of(1)
+        arm = arm_of(1, is_ranked=True)
         asked[arm] = []
         reader.ask(1)
     assert asked == {one: [STORED, HEURISTIC] for one in (None, *Arm)}
+
+
+@pytest.mark.usefixtures("town")
+def test_organizers_and_administrators_are_in_no_arm(
+    town: Site, reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    town.users(*range(20, 30), role="organizer")
+    town.users(*range(30, 40), role="admin")
+    town.users(*range(40, 50))
+    experiment(monkeypatch)
+    assert {reader.ask(user)["arm"] for user in range(40, 50)} == set(Arm)
+    for user in range(20, 40):
+        answer = reader.ask(user)
+        assert (answer["source"], answer["arm"]) == ("heuristic", None)
+        shown = read(answer["request_id"], SECRET, NOON)
+        assert shown is not None
+        assert (shown.arm, shown.experiment) == (None, 0)
 
 
 @pytest.mark.usefixtures("town")

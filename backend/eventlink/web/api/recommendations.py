@@ -83,7 +83,7 @@ class Recommendations:
     request_id: str
     source: Source
     arm: Arm | None
-    """My arm of the experiment; null where none runs."""
+    """My arm of the experiment; null where none runs, or no rankings are made for me."""
     model_version: str | None
     generated_at: datetime
     items: list[Recommendation]
