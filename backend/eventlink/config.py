@@ -19,6 +19,8 @@ from eventlink.errors import InvalidOptionError
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 YEAR = 365 * 24 * 3600
+LEAST_KEPT_DAYS = 90
+"""Of interactions: training replays four weeks, and whatever happened before them is known then."""
 ORIGIN = re.compile(r"https?://[^\s/?#@,*]+", re.IGNORECASE)
 """A site as browsers name it (RFC 6454); a path would never match."""
 OPTIONS_OF_LISTS = (
@@ -143,6 +145,12 @@ class Settings(BaseSettings):
         default=True,
         description="Take a model back that surely does harm, while an experiment runs.",
     )
+    interactions_kept_days: int = Field(
+        default=0,
+        ge=0,
+        le=36_500,
+        description="Days that interactions are kept, 90 or more; 0: for ever.",
+    )
     worker_heartbeat_seconds: float = Field(
         default=10,
         gt=0,
@@ -188,6 +196,13 @@ class Settings(BaseSettings):
         if not re.fullmatch(r"[A-Za-z0-9._-]{1,40}", name):
             raise PydanticCustomError("no_short_word", "not a short word")
         return name
+
+    @field_validator("interactions_kept_days")
+    @classmethod
+    def _is_long_enough(cls, days: int) -> int:
+        if 0 < days < LEAST_KEPT_DAYS:
+            raise PydanticCustomError("too_few_days", "fewer than training needs")
+        return days
 
     @field_validator("recommendations_explore_slots")
     @classmethod
@@ -262,6 +277,7 @@ REQUIREMENTS = {
     "unnamed": "must name a folder",
     "no_origin": "must name sites in full, as in https://city.example, https://two.example,"
     " without a path or *",
+    "too_few_days": f"must be {LEAST_KEPT_DAYS} or above, or 0 to keep all",
     "too_many_slots": "must be below RECOMMENDATIONS_HEAD",
     "no_short_word": "must be 1 to 40 letters, digits, dots, dashes or underscores",
     "int_parsing": "must be a whole number",

@@ -1,7 +1,11 @@
-"""Storing interactions: one statement a batch, which judges each and keeps the good ones.
+"""Storing interactions, one statement a batch, which judges each; and forgetting old ones.
 
 What does not live here: what can be judged without the database (``services.interactions``).
 """
+
+from datetime import datetime
+
+from sqlalchemy import Connection, text
 
 COLUMNS = """number integer, user_id bigint, type text, event_id bigint, occurred_at timestamptz,
 request_id text, position smallint, dwell_seconds real, client_id text, meta jsonb, source text,
@@ -74,3 +78,41 @@ same; or without a token null, or that of the list whose ``request_id`` it carri
 refused nor counted in ``accepted`` was there already.
 """
 STORE = " ".join(STORE.split())
+
+# All are looked at, in the order of the key: what an import brought is older than its neighbours.
+# What somebody else deletes just now is not waited for, lest they wait for us as well.
+FORGET = text(
+    """
+    WITH batch AS MATERIALIZED (
+        SELECT id, occurred_at FROM event_interactions
+         WHERE id > :after ORDER BY id LIMIT :size
+    ), old AS MATERIALIZED (
+        SELECT id FROM event_interactions
+         WHERE id IN (SELECT id FROM batch WHERE occurred_at < :before)
+           FOR UPDATE SKIP LOCKED
+    ), gone AS (
+        DELETE FROM event_interactions WHERE id IN (SELECT id FROM old) RETURNING id
+    )
+    SELECT max(id), (SELECT count(*) FROM gone) FROM batch
+    """
+)
+
+
+def forget(
+    conn: Connection, before: datetime, after: int | None, size: int
+) -> tuple[int | None, int]:
+    """Look at a batch of interactions, and delete the old ones among them.
+
+    Args:
+        conn: Inside a transaction.
+        before: Since when they are kept.
+        after: The last id of the batch before; None for the first one.
+        size: At most so many are looked at.
+
+    Returns:
+        The last id, None where no more are there; and how many were deleted.
+    """
+    smallest = -(2**63)
+    asked = {"before": before, "after": smallest if after is None else after, "size": size}
+    last, deleted = conn.execute(FORGET, asked).one()
+    return last, deleted

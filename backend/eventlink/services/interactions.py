@@ -1,11 +1,11 @@
-"""Recording interactions: what users did with what they were shown, as far as it can be true.
+"""Interactions: what users did with what they were shown, as far as it can be true.
 
 What does not live here: the form of a request (``web.api.interactions``), the statement
 (``db.interactions``).
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,9 +16,11 @@ from pydantic_core import to_json
 
 from eventlink.config import settings
 from eventlink.db.interactions import STORE
+from eventlink.db.interactions import forget as forget_batch
 from eventlink.db.jobs import WAKE_REFRESH
 from eventlink.db.pool import AsyncConnection, Pool, on_connection, rows
 from eventlink.db.refreshes import MARK
+from eventlink.db.session import transaction
 from eventlink.errors import DatabaseUnreachableError, NotAuthenticatedError
 from eventlink.recsys.dataset import LONG_DWELL_SECONDS
 from eventlink.services.experiments import code_of
@@ -47,6 +49,8 @@ CLOCK_SKEW = timedelta(minutes=2)
 """How far a client's clock may be ahead."""
 OLDEST = timedelta(days=7)
 """How long a client may keep what it could not send."""
+BATCH = 20_000
+"""Interactions that are looked at in a transaction, so that none is long."""
 
 REFUSALS = {
     "missing_event": "this type needs an event_id",
@@ -152,6 +156,27 @@ async def wake(pool: Pool, due_at: datetime) -> None:
         await on_connection(pool, work)
     except DatabaseUnreachableError as error:
         log.warning("the workers could not be woken", error=str(error))
+
+
+def forget(now: datetime, stopped: Callable[[], bool] = lambda: False) -> None:
+    """Delete the interactions that are older than the settings keep them.
+
+    Args:
+        now: The instant.
+        stopped: Whether to end before all are looked at.
+    """
+    days = settings().interactions_kept_days
+    if not days:
+        return
+    deleted, last = 0, None
+    while not stopped():
+        with transaction() as conn:
+            last, gone = forget_batch(conn, now - timedelta(days=days), last, BATCH)
+        deleted += gone
+        if last is None:
+            break
+    if deleted:
+        log.info("old interactions deleted", interactions=deleted)
 
 
 def _judge(batch: Batch) -> tuple[list[dict[str, Any]], list[Refusal]]:

@@ -26,6 +26,7 @@ from procrastinate.worker import Worker
 from eventlink.db.jobs import RECOMPUTE, REFRESH_QUEUE, TRAINING_QUEUE
 from eventlink.errors import InvalidOptionError
 from eventlink.services.guardrail import check
+from eventlink.services.interactions import forget
 from eventlink.services.jobs import prune, rescue_jobs, sweep
 from eventlink.worker.handlers import Recompute, Refresh, boundary, register
 from eventlink.worker.pulse import beat
@@ -33,6 +34,7 @@ from eventlink.worker.queue import TROUBLES, FencedManager, connector, warn
 from eventlink.worker.timing import (
     CANCEL_EVERY,
     FETCH_EVERY,
+    FORGET_EVERY,
     GUARD_EVERY,
     HAND_BACK_WITHIN,
     MISSED_WITHIN,
@@ -100,6 +102,9 @@ async def run(
             asyncio.create_task(_every(PRUNE_EVERY, lambda: prune(datetime.now(UTC)))),
             asyncio.create_task(
                 _every(GUARD_EVERY, lambda: check(datetime.now(UTC), stop.is_set), _on_a_daemon)
+            ),
+            asyncio.create_task(
+                _every(FORGET_EVERY, lambda: forget(datetime.now(UTC), stop.is_set), _on_a_daemon)
             ),
         ]
         if pulse is not None:

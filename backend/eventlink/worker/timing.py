@@ -20,6 +20,8 @@ LOAD_LOOK_EVERY = 0.05
 """Seconds between looks whether what is loaded beside the refreshes is there."""
 PRUNE_EVERY = 3600.0
 """Seconds between deletions of jobs that ended long ago."""
+FORGET_EVERY = 86400.0
+"""Seconds between looks for interactions to delete: each reads them all."""
 GUARD_EVERY = 1800.0
 """Seconds between comparisons of an experiment's arms: each reads what was shown since the model
 serves, and harm takes hours to be sure of."""

@@ -390,6 +390,7 @@ def test_a_setting_that_cannot_be_gets_one_line(
         ("RECOMMENDATIONS_CACHE_MAX_AGE_SECONDS", "inf", "SECONDS must be 315360000 or below"),
         ("RECOMMENDATIONS_TOP_N", "1001", "RECOMMENDATIONS_TOP_N must be 1000 or below"),
         ("RECOMMENDATIONS_EXPLORE_SLOTS", "10", "SLOTS must be below RECOMMENDATIONS_HEAD"),
+        ("INTERACTIONS_KEPT_DAYS", "30", "DAYS must be 90 or above, or 0 to keep all"),
         ("RECOMMENDATIONS_CONTROL_SHARE", "0.6", "CONTROL_SHARE must be 0.5 or below"),
         ("RECOMMENDATIONS_CONTROL_SHARE", "nan", "CONTROL_SHARE must be"),
         ("RECOMMENDATIONS_EXPERIMENT", "", "EXPERIMENT must be 1 to 40 letters, digits"),

@@ -21,6 +21,7 @@ from eventlink.config import settings
 from eventlink.db.dataset import load_dataset
 from eventlink.db.tables import INTERACTION_TYPES
 from eventlink.recsys.dataset import Act
+from eventlink.services import interactions
 from eventlink.services.experiments import Arm, code_of
 from eventlink.services.request_ids import ShownList, Source, issue
 from eventlink.web import requests
@@ -606,6 +607,59 @@ def test_what_cannot_be_marked_is_not_kept(town: Site, sender: Sender) -> None:
     with pytest.raises(psycopg.errors.UndefinedTable):
         sender.send(1, CLICK)
     assert stored(town) == []
+
+
+# What is forgotten --------------------------------------------------------------------------
+
+
+def acts_of_days(town: Site, *days: float) -> None:
+    """Store an act so many days before noon, which its position tells."""
+    row = {"interaction_type": "view", "event_id": 100}
+    acts = [row | {"occurred_at": NOON - ago * DAY, "position": int(ago)} for ago in days]
+    town.add("event_interactions", *acts)
+
+
+def kept(town: Site) -> list[int]:
+    return [position for (position,) in stored(town, "position")]
+
+
+def keep_days(monkeypatch: pytest.MonkeyPatch, days: int) -> None:
+    monkeypatch.setenv("INTERACTIONS_KEPT_DAYS", str(days))
+    settings.cache_clear()
+
+
+def test_interactions_are_kept_for_ever_unless_told_otherwise(town: Site) -> None:
+    acts_of_days(town, 3000, 1)
+    interactions.forget(NOON)
+    assert kept(town) == [3000, 1]
+
+
+@pytest.mark.parametrize("batch", [1, 2, 3, 100])
+def test_those_older_than_the_settings_keep_them_are_deleted_batch_by_batch(
+    town: Site, monkeypatch: pytest.MonkeyPatch, batch: int
+) -> None:
+    monkeypatch.setattr(interactions, "BATCH", batch)
+    keep_days(monkeypatch, 100)
+    acts_of_days(town, 99, 101, 0, 300, 200, 1, 150)
+    interactions.forget(NOON)
+    assert kept(town) == [99, 0, 1]
+    interactions.forget(NOON + 100 * DAY)
+    assert kept(town) == [0]
+
+
+def test_forgetting_waits_for_nobody_and_ends_when_told_to(
+    town: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep_days(monkeypatch, 100)
+    acts_of_days(town, 101, 102)
+    interactions.forget(NOON, lambda: True)
+    assert kept(town) == [101, 102]
+    with psycopg.connect(town.address) as conn:
+        conn.execute("SELECT FROM event_interactions WHERE position = 101 FOR UPDATE")
+        interactions.forget(NOON)
+        assert kept(town) == [101]
+    interactions.forget(NOON)
+    assert kept(town) == []
 
 
 # Many at once -------------------------------------------------------------------------------
