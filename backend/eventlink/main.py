@@ -14,6 +14,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from eventlink.config import settings
 from eventlink.db.session import libpq_url
+from eventlink.services.personalization import Reports
 from eventlink.services.tokens import require_strong_secret
 from eventlink.web import errors, health, pages, root, telemetry
 from eventlink.web.api import (
@@ -50,6 +51,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     await pool.open(wait=False)
     app.state.pool = pool
     app.state.turns = asyncio.Semaphore(TURNS)
+    app.state.reports = Reports()
     try:
         yield
     finally:

@@ -19,6 +19,8 @@ Mean and Standard Deviation"), which is Fieller's with each rate's own limits.
 """
 
 import math
+import threading
+import time
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
@@ -27,6 +29,8 @@ from sqlalchemy import Connection
 
 from eventlink.config import settings
 from eventlink.db.personalization import NOTHING, Sums, outcomes
+from eventlink.db.session import NO_TIMEOUTS_IN_THIS_TRANSACTION
+from eventlink.errors import TooManyRequestsError
 from eventlink.services.experiments import Arm
 
 REGISTRATION_WINDOW = timedelta(days=7)
@@ -35,6 +39,15 @@ MOST_DAYS = 365
 CONFIDENCE = 0.95
 LEAST_SURE = 0.001
 """Share of a rate that its interval must begin above for anything to be told relative to it."""
+
+LONG = 1.0
+"""Seconds; a report that took longer to make is given again for a while."""
+KEPT = 20
+"""For how many times as long as it took: so at most a twentieth of a core makes reports."""
+KEPT_AT_MOST = 600.0
+"""Seconds; the page for administrators asks as often."""
+PATIENCE = 10.0
+"""Seconds that a report waits for another one to be made."""
 
 
 @dataclass(frozen=True)
@@ -151,6 +164,50 @@ class PersonalizationMetrics:
     by_model_version: list[ModelFigures]
     by_arm: list[ArmFigures]
     lift: Lifts
+
+
+class Reports:
+    """Makes one report at a time, and gives those again that took long.
+
+    What has millions of impressions to count takes long, reads all of them and holds a connection.
+    Whoever asks for several spans, or opens the page again, must not take all connections.
+    """
+
+    def __init__(self) -> None:
+        self._making = threading.Lock()
+        self._made: dict[tuple[int, str], tuple[float, PersonalizationMetrics]] = {}
+        """Each with the instant until which it is given again."""
+
+    def latest(self, conn: Connection, days: int, now: datetime) -> PersonalizationMetrics:
+        """Report as ``personalization_metrics`` does, or give a report again.
+
+        Args:
+            conn: Inside a transaction, in which nothing limits any more how long a statement takes.
+            days: How many, 1 to ``MOST_DAYS``.
+            now: When the report ends, unless it is given again.
+
+        Raises:
+            TooManyRequestsError: Another one is being made and takes long.
+        """
+        if not self._making.acquire(timeout=PATIENCE):
+            raise TooManyRequestsError(
+                "other figures are being counted; ask again in a minute", retry_after=60
+            )
+        try:
+            began = time.monotonic()
+            self._made = {of: made for of, made in self._made.items() if made[0] > began}
+            of = days, settings().recommendations_experiment
+            if of in self._made:
+                return self._made[of][1]
+            conn.execute(NO_TIMEOUTS_IN_THIS_TRANSACTION)
+            report = personalization_metrics(conn, days, now)
+            ended = time.monotonic()
+            if ended - began > LONG:
+                until = ended + min(KEPT * (ended - began), KEPT_AT_MOST)
+                self._made[of] = until, report
+            return report
+        finally:
+            self._making.release()
 
 
 def personalization_metrics(conn: Connection, days: int, now: datetime) -> PersonalizationMetrics:

@@ -1,15 +1,21 @@
 """Personalization metrics: what is credited to which impression, and to whom it counts."""
 
+import time
 from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
+import psycopg
 import pytest
 from integration.sites import DAY, HOUR, NOON, Site
+from sqlalchemy import text
 
 from eventlink.config import settings
 from eventlink.db.session import transaction
+from eventlink.errors import TooManyRequestsError
+from eventlink.services import personalization
 from eventlink.services.experiments import Arm
 from eventlink.services.personalization import (
     REGISTRATION_WINDOW,
@@ -17,6 +23,7 @@ from eventlink.services.personalization import (
     Lift,
     Lifts,
     PersonalizationMetrics,
+    Reports,
     lift,
     personalization_metrics,
     rate,
@@ -214,6 +221,67 @@ def test_arms_of_the_experiment_that_is_set_are_compared_and_no_others(
     assert found.lift.registration_conversion.absolute is not None
     assert found.lift.registration_conversion.relative is None
     assert found.total.impressions == 122
+
+
+def ask(reports: Reports, days: int = 30) -> PersonalizationMetrics:
+    with transaction() as conn:
+        return reports.latest(conn, days, NOON)
+
+
+def test_a_report_that_took_long_is_given_again_for_a_while(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(personalization, "LONG", 0.0)
+    monkeypatch.setattr(personalization, "KEPT", 1e9)
+    reports = Reports()
+    log(site, "impression")
+    first = ask(reports)
+    log(site, "impression", event=2)
+    assert ask(reports) is first
+    assert ask(reports, days=7).total.impressions == 2
+    with monkeypatch.context() as spring:
+        spring.setenv("RECOMMENDATIONS_EXPERIMENT", "spring")
+        settings.cache_clear()
+        assert ask(reports).total.impressions == 2
+    settings.cache_clear()
+    assert ask(reports) is first
+    monkeypatch.setattr(personalization, "KEPT_AT_MOST", 0.0)
+    reports = Reports()
+    assert ask(reports) is not ask(reports)
+
+
+def test_a_report_that_is_made_at_once_is_made_anew(site: Site) -> None:
+    reports = Reports()
+    log(site, "impression")
+    assert ask(reports).total.impressions == 1
+    log(site, "impression", event=2)
+    assert ask(reports).total.impressions == 2
+
+
+def test_one_report_is_made_at_a_time_and_others_do_not_wait_long(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log(site, "impression")
+    reports = Reports()
+    with psycopg.connect(site.address) as conn, ThreadPoolExecutor(1) as pool:
+        conn.execute("LOCK TABLE event_interactions IN ACCESS EXCLUSIVE MODE")
+        first = pool.submit(ask, reports)
+        while not reports._making.locked():
+            time.sleep(0.01)
+        monkeypatch.setattr(personalization, "PATIENCE", 0.05)
+        with pytest.raises(TooManyRequestsError, match="ask again in a minute"):
+            ask(reports, days=7)
+        conn.rollback()
+        assert first.result().total.impressions == 1
+    assert ask(reports, days=7).total.impressions == 1
+
+
+@pytest.mark.usefixtures("site")
+def test_no_limit_for_requests_ends_the_counting() -> None:
+    with transaction() as conn:
+        conn.execute(text("SET LOCAL statement_timeout = '20s'"))
+        Reports().latest(conn, 30, NOON)
+        assert conn.execute(text("SHOW statement_timeout")).scalar_one() == "0"
 
 
 def test_without_an_experiment_there_is_no_lift(site: Site) -> None:

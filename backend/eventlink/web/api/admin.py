@@ -5,7 +5,7 @@ What does not live here: figures for monitoring (``web.telemetry``).
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Request
 from pydantic import Field, StringConstraints
 
 from eventlink.config import settings
@@ -16,7 +16,7 @@ from eventlink.services.models import ModelSummary, Switched
 from eventlink.services.personalization import (
     MOST_DAYS,
     PersonalizationMetrics,
-    personalization_metrics,
+    Reports,
 )
 from eventlink.services.status import RecommenderStatus, status
 from eventlink.web.errors import answers
@@ -49,10 +49,13 @@ class RetrainOrder(Body):
     skip_training: Annotated[bool, Field(strict=True)] = False
 
 
-@router.get("/personalization/metrics")
-def metrics(conn: Transaction, now: Now, days: Days = 30) -> PersonalizationMetrics:
+@router.get("/personalization/metrics", responses=answers(429))
+def metrics(
+    request: Request, conn: Transaction, now: Now, days: Days = 30
+) -> PersonalizationMetrics:
     """Tell what recommendations led to: clicks and registrations, with 95 % intervals."""
-    return personalization_metrics(conn, days, now)
+    reports: Reports = request.app.state.reports
+    return reports.latest(conn, days, now)
 
 
 @router.get("/personalization/status")
