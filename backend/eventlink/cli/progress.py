@@ -52,7 +52,7 @@ def _lines() -> Report:
         if phase not in told:
             log.info(phase)
         elif done < 1 and now - told[phase] >= LINE_EVERY:
-            log.info(phase, done=round(done, 2))
+            log.info(phase, done=round(float(done), 2))
         else:
             return
         told[phase] = now
