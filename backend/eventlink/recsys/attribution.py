@@ -16,9 +16,16 @@ from eventlink.recsys.persons import Persons
 from eventlink.recsys.reasons import CODES, REASONS
 from eventlink.recsys.snapshot import Snapshot
 
+OF_EVERYBODY = ("soon", "new", "popular")
+"""Reasons that are the same for every user, and so say the least to each."""
+THEIR_WEIGHT = np.float32(0.5)
+
 
 class Explainer:
     """Finds the reason of each recommended pair.
+
+    What is so for everybody counts half. Many features speak for popularity, and "You like Jazz"
+    tells a user more where it matters at least half as much.
 
     Args:
         s: The instant of the ranking.
@@ -30,6 +37,7 @@ class Explainer:
             [[any(fnmatch(name, p) for p in r.features) for r in REASONS] for name in NAMES],
             dtype=np.float32,
         )
+        self.speaks_for[:, [CODES.index(code) for code in OF_EVERYBODY]] *= THEIR_WEIGHT
         self.condition = [NAMES.index(r.when) if r.when else -1 for r in REASONS]
 
     def of_events(self, x: Dense, contributions: Dense) -> Dense:
@@ -52,7 +60,7 @@ class Explainer:
         return total
 
     def codes(self, x: Dense, contributions: Dense, of_events: Dense) -> Ints:
-        """Choose for each pair the reason whose features contribute most, of those that hold.
+        """Choose for each pair the reason that most speaks for, of those that hold.
 
         Args:
             x: Features of pairs, shape (n, number of ``features.PAIRS``).

@@ -31,6 +31,15 @@ def test_the_largest_contribution_speaks(loyal_town: Dataset) -> None:
         assert code(loyal_town, x, contributions) == expected
 
 
+def test_what_is_so_for_everybody_is_said_where_it_counts_twice_as_much(
+    loyal_town: Dataset,
+) -> None:
+    x = features_with(tags__interests=0.5)
+    for popular, expected in ((1.9, "interest_tag"), (2.1, "popular")):
+        contributions = features_with(tags__interests=1.0, event__registrations=popular)
+        assert code(loyal_town, x, contributions) == expected
+
+
 def test_a_reason_that_does_not_hold_is_not_said(loyal_town: Dataset) -> None:
     contributions = features_with(organizer__follows=5.0, tags__interests=0.1)
     x = features_with(tags__interests=0.5)  # follows nobody
