@@ -26,14 +26,17 @@ random_password() {
 }
 
 link() {
-    printf '  %-40s%s\n' "$1" "http://localhost:$port/$2"
+    printf '  %-42s%s\n' "$1" "http://localhost:$port/$2"
 }
 
 python -c 'import socket, sys; socket.create_server(("127.0.0.1", int(sys.argv[1]))).close()' \
     "$port" 2>/dev/null || no_port
 [ -d "$EVENTLINK_DATA_DIR" ] || no_city
 eventlink migrate
-newcomer_token=$(eventlink token 6 2>/dev/null) || no_city
+people=$(python "$(dirname "$0")/demo_people.py" 2>/dev/null) || no_city
+newcomer=${people% *} regular=${people#* }
+newcomer_token=$(eventlink token "$newcomer" 2>/dev/null) || newcomer_token=
+regular_token=$(eventlink token "$regular" 2>/dev/null) || no_city
 
 eventlink worker &
 worker=$!
@@ -44,12 +47,12 @@ administrator_token=$(eventlink token $administrator 2>/dev/null) || {
     random_password | eventlink create-admin $administrator >/dev/null
     administrator_token=$(eventlink token $administrator)
 }
-regular_token=$(eventlink token 778 2>/dev/null) || regular_token= # not in a smaller city
 
 echo
 echo "Open in a browser; these links are good for 30 minutes:"
-link "as person 6, who only named interests" "#token=$newcomer_token"
-[ -z "$regular_token" ] || link "as person 778, who goes out a lot" "#token=$regular_token"
+[ -z "$newcomer_token" ] ||
+    link "as person $newcomer, who only named interests" "#token=$newcomer_token"
+link "as person $regular, who goes out most" "#token=$regular_token"
 link "as somebody new" ""
 link "as an administrator" "admin#token=$administrator_token"
 echo "or ask the API:"
