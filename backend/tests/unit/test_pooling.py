@@ -1,6 +1,7 @@
 """How far a site's own model listens to the prior."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
+from typing import Self
 
 import numpy as np
 import pytest
@@ -39,7 +40,7 @@ def site(rng: np.random.Generator, weights: np.ndarray, n: int = 12_000) -> Exam
 
 
 def share(seen: Examples) -> float:
-    return share_of_prior(PRIOR, seen, TrainOptions(), np.random.default_rng(0))
+    return share_of_prior(ConditionalLogit, PRIOR, seen, TrainOptions(), np.random.default_rng(0))
 
 
 def test_a_pool_is_the_mean_of_log_odds(rng: np.random.Generator) -> None:
@@ -74,6 +75,31 @@ def test_where_people_are_unlike_elsewhere_nobody_listens_to_the_prior(
 ) -> None:
     assert share(site(rng, rng.permutation(PRIOR.weights_))) < 0.1
     assert share(site(rng, -PRIOR.weights_)) == 0
+
+
+def test_a_drawn_candidate_counts_for_as_many_as_it_stands_for(rng: np.random.Generator) -> None:
+    class Taught(ConditionalLogit):
+        """Knows already, and half wrongly, so that examples tell nothing but what it is worth."""
+
+        def fit(self, *_: object) -> Self:
+            known = PRIOR.weights_ + np.float32(2) * np.roll(PRIOR.weights_, 1)
+            self.__dict__ |= PRIOR.__dict__ | {"weights_": known}
+            return self
+
+    seen = site(rng, PRIOR.weights_ + np.roll(PRIOR.weights_, 1), 3000)
+    times = np.where(seen.y, 1, 30)
+    rows = np.repeat(np.arange(len(seen)), times)
+    repeated = Examples(**{f.name: getattr(seen, f.name)[rows] for f in fields(seen)})
+    drawn, every, ignored = (
+        share_of_prior(Taught, PRIOR, of, TrainOptions(), rng)
+        for of in (
+            replace(seen, weight=times.astype(float)),
+            replace(repeated, weight=np.ones(len(rows))),
+            replace(seen, weight=np.ones(len(seen))),
+        )
+    )
+    assert drawn == pytest.approx(every, rel=1e-3)
+    assert drawn != pytest.approx(ignored, rel=0.01)
 
 
 def test_with_enough_of_its_own_a_site_needs_no_prior(rng: np.random.Generator) -> None:

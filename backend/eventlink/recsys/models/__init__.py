@@ -95,12 +95,10 @@ def fit_model(
     own = KINDS[rung]().fit(examples, options, rng, report)
     if rung not in (ConditionalLogit.kind, LinearWithTrees.kind):
         return own
-    prior = PriorModel()
-    share = share_of_prior(prior.linear_, examples, options, rng)
-    if not share:
-        return own
     # Who asks for a linear model wants one: it takes half the time.
-    return Pooled(own, prior.linear_ if options.model == ConditionalLogit.kind else prior, share)
+    prior = PriorModel().linear_ if options.model == ConditionalLogit.kind else PriorModel()
+    share = share_of_prior(KINDS[rung], prior, examples, options, rng)
+    return Pooled(own, prior, share) if share else own
 
 
 def _highest_rung(n_positives: int) -> str:

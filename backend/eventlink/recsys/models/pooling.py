@@ -98,7 +98,11 @@ class Pooled:
 
 
 def share_of_prior(
-    prior: ConditionalLogit, examples: Examples, options: TrainOptions, rng: np.random.Generator
+    own: type[Rung],
+    prior: Model,
+    examples: Examples,
+    options: TrainOptions,
+    rng: np.random.Generator,
 ) -> float:
     """Find how much of the log-odds should be the prior's.
 
@@ -106,7 +110,8 @@ def share_of_prior(
     ``ENOUGH`` the last fifth goes at once, since by then either model ranks as well alone.
 
     Args:
-        prior: What was learned elsewhere, of which the linear part stands for all.
+        own: What the site's own model is.
+        prior: What was learned elsewhere.
         examples: With a positive and a negative.
         options: As for the site's own model.
         rng: Source of the order of the examples.
@@ -118,12 +123,16 @@ def share_of_prior(
     if registrations >= ENOUGH:
         return 0.0
     most = WORTH / (WORTH + registrations)
-    share = min(most, _stacked(prior, examples, options, rng))
+    share = min(most, _stacked(own, prior, examples, options, rng))
     return share if share >= LEAST_SHARE else 0.0
 
 
 def _stacked(
-    prior: ConditionalLogit, examples: Examples, options: TrainOptions, rng: np.random.Generator
+    own: type[Rung],
+    prior: Model,
+    examples: Examples,
+    options: TrainOptions,
+    rng: np.random.Generator,
 ) -> float:
     """Let the site tell what share the prior is worth: stacking (Wolpert, 1992; Breiman, 1996).
 
@@ -143,24 +152,30 @@ def _stacked(
     before, after = examples.between(-np.inf, middle), examples.between(middle, np.inf)
     if not before.n_positives or not after.n_positives:
         return 1.0
-    own = ConditionalLogit().fit(before, options, rng)
-    margins = np.stack([own.margin(after.x), prior.margin(after.x)], axis=1)
-    of_own, of_prior = _worth(margins, np.float32(own.position_) * after.position, after)
+    of_own, of_prior = _worth(own().fit(before, options, rng), prior, after)
     of_own *= examples.n_positives / before.n_positives
     return of_prior / (of_own + of_prior) if of_own + of_prior else 0.0
 
 
-def _worth(margins: Dense, attention: Dense, seen: Examples) -> tuple[float, float]:
-    """Weigh two models' log-odds by a conditional logit of what was chosen; neither below 0."""
+def _worth(own: Model, prior: Model, seen: Examples) -> tuple[float, float]:
+    """Weigh two models' log-odds by a conditional logit of what was chosen; neither below 0.
+
+    What decides a ranking is who beats the choice among all candidates, not among the few that were
+    drawn: each drawn one counts for as many as it stands for (the correction of a sampled softmax,
+    Bengio and Senécal, 2008). In a shown list the place is weighed too.
+    """
+    parts = np.stack([own.margin(seen.x), prior.margin(seen.x), seen.position], axis=1)
+    stands_for = np.log(np.maximum(seen.weight, 1)).astype(np.float32)
     first = first_rows(seen)
     length: Ints = np.diff(np.append(first, len(seen))).astype(np.int32)
     share = shares(seen.gain, length)
 
     def loss(weights: Floats) -> tuple[float, Floats]:
-        p = softmax(margins @ weights.astype(np.float32) + attention, length)
+        p = softmax(parts @ weights.astype(np.float32) + stands_for, length)
         surprise = -(share * np.log(np.maximum(p, TINY))).sum() / len(first)
-        gradient: Floats = ((p - share) @ margins / len(first)).astype(np.float64)
+        gradient: Floats = ((p - share) @ parts / len(first)).astype(np.float64)
         return float(surprise), gradient
 
-    found = minimize(loss, [0.5, 0.5], jac=True, method="L-BFGS-B", bounds=[(0, None)] * 2)
+    bounds = [(0, None), (0, None), (None, None)]
+    found = minimize(loss, [0.5, 0.5, 0.0], jac=True, method="L-BFGS-B", bounds=bounds)
     return float(found.x[0]), float(found.x[1])
