@@ -5,10 +5,11 @@ The new one has named interests and done nothing yet; 0 where there is nobody li
 
 from sqlalchemy import text
 
+from eventlink.db.accounts import RANKABLE
 from eventlink.db.session import connection
 from eventlink.logs import configure_logs
 
-STUDENTS = "SELECT id FROM users WHERE role = 'student' AND is_active"
+STUDENTS = f"SELECT id FROM users WHERE {RANKABLE}"
 NEW = f"""
 {STUDENTS} AND id IN (SELECT user_id FROM user_interest_tags)
    AND id NOT IN (SELECT user_id FROM registrations)

@@ -13,6 +13,9 @@ from sqlalchemy import Connection, select, text, update
 from eventlink.db.pages import page
 from eventlink.db.tables import User
 
+RANKABLE = "role = 'student' AND is_active"
+"""A condition on ``users``: for whom rankings are made."""
+
 
 @dataclass(frozen=True)
 class Account:
@@ -30,8 +33,8 @@ class Account:
     token_version: int
 
     @property
-    def is_ranked(self) -> bool:
-        """Whether rankings are made for them."""
+    def is_rankable(self) -> bool:
+        """Whether rankings are made for them, as in ``RANKABLE``."""
         return self.role == "student" and self.is_active
 
 

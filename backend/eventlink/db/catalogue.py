@@ -8,6 +8,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, text
 
+from eventlink.db.accounts import RANKABLE
 from eventlink.db.events import readable
 from eventlink.db.served import MAY_BE_SHOWN, SEATS
 
@@ -26,12 +27,12 @@ SERVED = f"""
 
 # In turn one with a long past, one with a short past, one without.
 SAMPLE = text(
-    """
+    f"""
     SELECT id
       FROM (SELECT id, past, row_number() OVER (PARTITION BY past ORDER BY md5(id::text)) AS place
               FROM (SELECT id, least(2, (SELECT count(*) FROM registrations AS r
                                           WHERE r.user_id = users.id) / 3) AS past
-                      FROM users WHERE role = 'student' AND is_active) AS students) AS placed
+                      FROM users WHERE {RANKABLE}) AS students) AS placed
      ORDER BY place, past DESC
      LIMIT :count
     """
@@ -67,19 +68,19 @@ class Person:
     language: str | None
     interests: list[str]
     registrations: int
-    is_ranked: bool
+    is_rankable: bool
     """Whether rankings are made for them."""
 
 
 PERSON = text(
-    """
+    f"""
     SELECT id, full_name, city, language,
            ARRAY(SELECT tags.name
                    FROM user_interest_tags AS listed JOIN tags ON tags.id = listed.tag_id
                   WHERE listed.user_id = users.id ORDER BY tags.name) AS interests,
            (SELECT count(*) FROM registrations
              WHERE user_id = users.id AND unregistered_at IS NULL) AS registrations,
-           role = 'student' AND is_active AS is_ranked
+           {RANKABLE} AS is_rankable
       FROM users WHERE id = :user_id
     """
 )

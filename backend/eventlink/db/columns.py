@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from eventlink.db.accounts import RANKABLE
 from eventlink.db.keys import Ids, Keys
 from eventlink.recsys.dataset import (
     Act,
@@ -46,7 +47,7 @@ def _instant(column: str) -> str:
 # ``whose`` is a condition on ``user_id``.
 USERS = f"""
 SELECT user_id, lat, lon, lower(btrim(city)) AS city, lower(btrim(language)) AS language,
-       role = 'student' AND is_active AS rankable, {_instant("created_at")} AS joined
+       {RANKABLE} AS rankable, {_instant("created_at")} AS joined
   FROM (SELECT id AS user_id, lat, lon, city, language, role, is_active, created_at
           FROM users) AS users
  WHERE {{whose}} ORDER BY user_id

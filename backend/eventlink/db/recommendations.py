@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection, delete, func, insert, select, text
 
+from eventlink.db.accounts import RANKABLE
 from eventlink.db.binary_copy import HEADER, TRAILER, encode_lists
 from eventlink.db.keys import Ids, Keys
 from eventlink.db.partitions import (
@@ -352,7 +353,7 @@ def _require_users(conn: Connection, partition: str, count: int) -> None:
             "SELECT count(*) FILTER (WHERE new.user_id IS NULL), count(*)"
             "  FROM recommendation_serving AS serving"
             "  JOIN recommendation_lists AS old ON old.generation = serving.generation"
-            "  JOIN users ON users.id = old.user_id AND is_active AND role = 'student'"
+            f"  JOIN users ON users.id = old.user_id AND {RANKABLE}"
             f" LEFT JOIN {partition} AS new ON new.user_id = old.user_id"
         )
     ).one()

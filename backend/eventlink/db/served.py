@@ -6,6 +6,7 @@ All statements are for psycopg. Eligibility is checked at every read: published,
 left, not registered, no hidden tag, organizer not blocked.
 """
 
+from eventlink.db.accounts import RANKABLE
 from eventlink.db.events import readable
 
 
@@ -34,8 +35,8 @@ AND (NOT EXISTS (SELECT FROM user_hidden_tags WHERE user_id = %(user_id)s)
                      WHERE had.event_id = event.id AND hidden.user_id = %(user_id)s))
 """
 
-READER = """
-SELECT language, role = 'student' AS is_ranked FROM users
+READER = f"""
+SELECT language, {RANKABLE} AS is_rankable FROM users
  WHERE id = %(user_id)s AND is_active AND token_version = %(token_version)s
 """
 
@@ -43,7 +44,7 @@ SELECT language, role = 'student' AS is_ranked FROM users
 # the last item wanted, and one partition is touched.
 STORED = f"""
 WITH served AS MATERIALIZED (
-    SELECT reader.language, reader.role = 'student' AS is_ranked, model.id AS model_id,
+    SELECT reader.language, reader.is_rankable, model.id AS model_id,
            coalesce(later.model_version, made.model_version) AS model_version,
            coalesce(later.generated_at, made.generated_at) AS generated_at,
            date_part('epoch', coalesce(later.generated_at, made.generated_at)) AS generated_epoch,
@@ -51,19 +52,17 @@ WITH served AS MATERIALIZED (
            coalesce(later.event_ids, list.event_ids) AS event_ids,
            coalesce(later.scores, list.scores) AS scores,
            later.reasons, list.reason_codes, list.reason_args
-      FROM users AS reader
+      FROM ({READER}) AS reader
       LEFT JOIN (recommendation_serving AS serving
                  JOIN recommendation_generations AS made USING (generation)) ON true
-      LEFT JOIN recommendation_overlay AS later ON later.user_id = reader.id
+      LEFT JOIN recommendation_overlay AS later ON later.user_id = %(user_id)s
            AND (later.generated_at < made.generated_at) IS NOT TRUE
       LEFT JOIN recommendation_lists AS list ON later.user_id IS NULL
            AND list.generation = (SELECT generation FROM recommendation_serving)
-           AND list.user_id = reader.id
+           AND list.user_id = %(user_id)s
       LEFT JOIN recommender_models AS model
-             ON model.model_version = coalesce(later.model_version, made.model_version)
-     WHERE reader.id = %(user_id)s AND reader.is_active
-       AND reader.token_version = %(token_version)s)
-SELECT served.language, served.is_ranked, served.model_id, served.model_version,
+             ON model.model_version = coalesce(later.model_version, made.model_version))
+SELECT served.language, served.is_rankable, served.model_id, served.model_version,
        served.generated_epoch, item.event_id, item.version, item.seats_left, item.score, item.reason
   FROM served LEFT JOIN LATERAL (
     SELECT event.id AS event_id, event.xmin AS version, seats.seats_left, item.score,
@@ -77,12 +76,13 @@ SELECT served.language, served.is_ranked, served.model_id, served.model_version,
      WHERE served.generated_at >= %(oldest)s AND abs(item.score) < 'Infinity' AND {MAY_BE_SHOWN}
      ORDER BY item.place LIMIT %(limit)s) AS item ON true
 """
-"""The reader's language, whether they are ranked, and the stored list not older than ``oldest``.
+"""The reader's language, whether they are rankable, and the stored list not older than ``oldest``.
 
 Gives no row for a user who is not there, not active, or whose tokens were taken back, and one with
-nulls where there is nothing to show. ``generated_epoch`` is in seconds, which are read faster than
-an instant. ``version`` differs between any two states of an event. What a damaged list has without
-a score that JSON can write is passed over.
+nulls where there is nothing to show.
+``generated_epoch`` is in seconds, which are read faster than an instant. ``version`` differs
+between any two states of an event. What a damaged list has without a score that JSON can write is
+passed over.
 """
 
 DRAWN = """

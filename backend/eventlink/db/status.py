@@ -11,6 +11,7 @@ import psycopg
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
+from eventlink.db.accounts import RANKABLE
 from eventlink.db.session import alembic_config, libpq_url
 
 # Rows of the overlay that a later generation hides are not served.
@@ -27,7 +28,7 @@ CACHE = text(
 
 # The plan must see one partition: the generation's number is a parameter and not a join.
 COVERAGE = text(
-    """
+    f"""
     SELECT count(*),
            count(*) FILTER (WHERE list.user_id IS NOT NULL OR later.user_id IS NOT NULL),
            count(*) FILTER (WHERE list.user_id IS NOT NULL AND :generated_at > :fresh_after
@@ -36,7 +37,7 @@ COVERAGE = text(
       LEFT JOIN (SELECT user_id FROM recommendation_lists WHERE generation = :generation) AS list
              ON list.user_id = student.id
       LEFT JOIN recommendation_overlay AS later ON later.user_id = student.id
-     WHERE student.is_active AND student.role = 'student'
+     WHERE {RANKABLE}
     """
 )
 

@@ -37,7 +37,7 @@ def order_for(reader: Account | None, sort: Sort) -> Sort:
     """Return what a reader's list is sorted by: in an experiment's control arm by no ranking."""
     if sort is not Sort.RECOMMENDED or reader is None:
         return sort
-    arm = arm_of(reader.id, is_ranked=reader.is_ranked)
+    arm = arm_of(reader.id, is_rankable=reader.is_rankable)
     return Sort.TIME if arm is Arm.CONTROL else sort
 
 

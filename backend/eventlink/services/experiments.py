@@ -21,16 +21,16 @@ class Arm(StrEnum):
     """By the heuristic, also where a ranking is fresh."""
 
 
-def arm_of(user_id: int, *, is_ranked: bool) -> Arm | None:
+def arm_of(user_id: int, *, is_rankable: bool) -> Arm | None:
     """Return a user's arm in the experiment that the settings run; None where none runs.
 
     Args:
         user_id: The user.
-        is_ranked: Whether rankings are made for them. All others are answered by the heuristic
+        is_rankable: Whether rankings are made for them. All others are answered by the heuristic
             anyway; in an arm, they would hide a part of what rankings change.
     """
     site = settings()
-    if not (site.experiment_runs and is_ranked):
+    if not (site.experiment_runs and is_rankable):
         return None
     return assign(site.recommendations_experiment, user_id, site.recommendations_control_share)
 
@@ -41,7 +41,7 @@ def assign(experiment: str, user_id: int, control_share: float) -> Arm:
     Args:
         experiment: Its name; under another name a user is drawn anew.
         user_id: The user.
-        control_share: How many of those who are ranked are in control, from 0 to 1.
+        control_share: How many of those who are rankable are in control, from 0 to 1.
     """
     drawn = int.from_bytes(sha256(f"{experiment}\n{user_id}".encode()).digest()[:8], "big")
     return Arm.CONTROL if drawn < control_share * 2**64 else Arm.TREATMENT

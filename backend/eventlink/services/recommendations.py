@@ -76,7 +76,7 @@ class Reader:
     """Whose list it is, and what the cache has for them."""
 
     language: str | None
-    is_ranked: bool
+    is_rankable: bool
     model_id: int | None = None
     model_version: str | None = None
     generated_at: datetime | None = None
@@ -97,8 +97,8 @@ async def recommend(pool: Pool, asked: Asked) -> Answer:
         DatabaseUnreachableError: The server does not answer.
         NotAuthenticatedError: The user is gone, or their tokens were taken back.
     """
-    # Whether the reader is ranked is read together with the list.
-    arm = arm_of(asked.reader.user_id, is_ranked=True)
+    # Whether the reader is rankable is read together with the list.
+    arm = arm_of(asked.reader.user_id, is_rankable=True)
 
     async def work(conn: AsyncConnection) -> Answer:
         reader = await _read(conn, asked, arm)
@@ -107,7 +107,7 @@ async def recommend(pool: Pool, asked: Asked) -> Answer:
             items += await _heuristic(conn, asked, [item.event_id for item in items])
         drawn = await _drawn(conn, asked, reader)
         versions = [(item.event_id, item.version) for item in items]
-        own = arm if reader.is_ranked else None
+        own = arm if reader.is_rankable else None
         return _write(asked, own, reader, items, drawn, await cards(conn, asked.now, versions))
 
     return await on_connection(pool, work)
@@ -148,12 +148,12 @@ def _reader(asked: Asked) -> dict[str, Any]:
 
 
 def _stored(found: list[tuple[Any, ...]]) -> Reader:
-    language, is_ranked, model_id, model_version, epoch, event_id, *_ = _first(found)
+    language, is_rankable, model_id, model_version, epoch, event_id, *_ = _first(found)
     if event_id is None:
-        return Reader(language, is_ranked)
+        return Reader(language, is_rankable)
     items = tuple(Item(Source.CACHE, *row[5:]) for row in found)
     generated_at = datetime.fromtimestamp(epoch, UTC)
-    return Reader(language, is_ranked, model_id, model_version, generated_at, items)
+    return Reader(language, is_rankable, model_id, model_version, generated_at, items)
 
 
 def _first(found: list[tuple[Any, ...]]) -> tuple[Any, ...]:

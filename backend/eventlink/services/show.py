@@ -51,7 +51,7 @@ def show_rankings(
             tongue = language or who.language or "en"
             events = served_events(conn, user_id, top, now)
             said = [(event, _reason(event, tongue)) for event in events]
-            shown.append(Shown(who, said, arm_of(user_id, is_ranked=who.is_ranked)))
+            shown.append(Shown(who, said, arm_of(user_id, is_rankable=who.is_rankable)))
     return shown
 
 

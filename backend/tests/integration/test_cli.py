@@ -770,7 +770,7 @@ def test_whoever_is_in_control_is_told_to_be_so(
     for user in (1, 2, 3, 10, 11):
         assert run("show", str(user)) == 0
         told[user] = "in the control arm: the server answers" in capsys.readouterr().out
-    arms = {user: arm_of(user, is_ranked=True) for user in told}
+    arms = {user: arm_of(user, is_rankable=True) for user in told}
     assert arms[10] is arms[11] is Arm.CONTROL
     assert told == {user: arm is Arm.CONTROL and user < 10 for user, arm in arms.items()}
     assert len({told[user] for user in (1, 2, 3)}) == 2

@@ -291,7 +291,7 @@ def test_in_the_control_arm_recommended_events_are_in_order_of_time(
         monkeypatch.setenv("RECOMMENDATIONS_EXPERIMENT", f"e{number}")
         settings.cache_clear()
         events = tuple(found(client, sign_in(ANA), sort="recommended"))
-        lists.setdefault(arm_of(ANA, is_ranked=True), set()).add(events)
+        lists.setdefault(arm_of(ANA, is_rankable=True), set()).add(events)
         # Whoever was a student until lately is in no arm any more.
         assert found(client, sign_in(ORGANIZER), sort="recommended")[0] == 103
     assert lists == {Arm.TREATMENT: {(103, 101, 100, 102)}, Arm.CONTROL: {(100, 101, 102, 103)}}

@@ -479,7 +479,7 @@ def test_users_in_control_are_answered_by_the_heuristic_and_others_as_ever(
     before = {user: reader.ask(user) for user in ranked}
     assert {answer["arm"] for answer in before.values()} == {None}
     experiment(monkeypatch)
-    arms = {user: arm_of(user, is_ranked=True) for user in ranked}
+    arms = {user: arm_of(user, is_rankable=True) for user in ranked}
     assert set(arms.values()) == set(Arm)
     for user, arm in arms.items():
         answer = reader.ask(user)
@@ -512,7 +512,7 @@ def test_a_user_in_control_asks_the_database_no_more_than_others(
     reader.ask(1)
     for number in range(20):
         experiment(monkeypatch, name=f"e{number}")
-        arm = arm_of(1, is_ranked=True)
+        arm = arm_of(1, is_rankable=True)
         asked[arm] = []
         reader.ask(1)
     assert asked == {one: [STORED, HEURISTIC] for one in (None, *Arm)}

@@ -71,11 +71,11 @@ def test_a_code_fits_the_request_id() -> None:
 def test_an_experiment_runs_where_some_are_in_control_and_others_are_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert arm_of(1, is_ranked=True) is None
+    assert arm_of(1, is_rankable=True) is None
     monkeypatch.setenv("RECOMMENDATIONS_CONTROL_SHARE", "0.5")
     settings.cache_clear()
-    assert {arm_of(user, is_ranked=True) for user in range(1, 20)} == set(Arm)
-    assert {arm_of(user, is_ranked=False) for user in range(1, 20)} == {None}
+    assert {arm_of(user, is_rankable=True) for user in range(1, 20)} == set(Arm)
+    assert {arm_of(user, is_rankable=False) for user in range(1, 20)} == {None}
     monkeypatch.setenv("RECOMMENDATIONS_USE_ML_CACHE", "false")
     settings.cache_clear()
-    assert {arm_of(user, is_ranked=True) for user in range(1, 20)} == {None}
+    assert {arm_of(user, is_rankable=True) for user in range(1, 20)} == {None}
