@@ -73,13 +73,14 @@ SELECT served.language, served.is_rankable, served.model_id, served.model_versio
            AS item (event_id, score, reason, code, arg, place)
       JOIN events AS event ON event.id = item.event_id
       {SEATS}
-     WHERE served.generated_at >= %(oldest)s AND abs(item.score) < 'Infinity' AND {MAY_BE_SHOWN}
+     WHERE served.is_rankable AND served.generated_at >= %(oldest)s
+       AND abs(item.score) < 'Infinity' AND {MAY_BE_SHOWN}
      ORDER BY item.place LIMIT %(limit)s) AS item ON true
 """
 """The reader's language, whether they are rankable, and the stored list not older than ``oldest``.
 
 Gives no row for a user who is not there, not active, or whose tokens were taken back, and one with
-nulls where there is nothing to show.
+nulls where there is nothing to show: also for who was a student until lately, whatever is stored.
 ``generated_epoch`` is in seconds, which are read faster than an instant. ``version`` differs
 between any two states of an event. What a damaged list has without a score that JSON can write is
 passed over.

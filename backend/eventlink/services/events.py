@@ -34,11 +34,11 @@ def show(conn: Connection, event_id: int, reader: Account | None, now: datetime)
 
 
 def order_for(reader: Account | None, sort: Sort) -> Sort:
-    """Return what a reader's list is sorted by: in an experiment's control arm by no ranking."""
+    """Return what a reader's list is sorted by: by no ranking where the heuristic answers them."""
     if sort is not Sort.RECOMMENDED or reader is None:
         return sort
     arm = arm_of(reader.id, is_rankable=reader.is_rankable)
-    return Sort.TIME if arm is Arm.CONTROL else sort
+    return Sort.TIME if arm is Arm.CONTROL or not reader.is_rankable else sort
 
 
 def create(

@@ -49,7 +49,7 @@ def show_rankings(
                     f"user {user_id} does not exist; some who do: eventlink show --sample 3"
                 )
             tongue = language or who.language or "en"
-            events = served_events(conn, user_id, top, now)
+            events = served_events(conn, user_id, top, now) if who.is_rankable else []
             said = [(event, _reason(event, tongue)) for event in events]
             shown.append(Shown(who, said, arm_of(user_id, is_rankable=who.is_rankable)))
     return shown

@@ -757,6 +757,20 @@ def test_a_ranking_is_shown_with_its_age_and_without_what_may_not_be_shown(
     assert "score" not in shown
 
 
+def test_nothing_stored_is_shown_of_who_is_no_student_any_more(
+    database: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site = a_small_site(database)
+    to_come(site)
+    rank_at()
+    shown = []
+    for _ in range(2):
+        assert run("show", "1") == 0
+        shown.append("score" in capsys.readouterr().out)
+        site.run("UPDATE users SET role = 'organizer' WHERE id = 1 RETURNING id")
+    assert shown == [True, False]
+
+
 def test_whoever_is_in_control_is_told_to_be_so(
     database: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -535,6 +535,21 @@ def test_organizers_and_administrators_are_in_no_arm(
         assert (shown.arm, shown.experiment) == (None, 0)
 
 
+def test_who_is_no_student_any_more_is_served_nothing_stored(
+    town: Site, reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish({1: [103, 101], 2: [103, 101]})
+    refresh({2: [103, 101]}, NOON)
+    assert {reader.ask(user)["source"] for user in (1, 2)} == {"cache"}
+    town.run("UPDATE users SET role = 'organizer' WHERE id IN (1, 2) RETURNING id")
+    for number in range(5):
+        for user in (1, 2):
+            answer = reader.ask(user)
+            assert (answer["source"], answer["arm"]) == ("heuristic", None)
+            assert {item["source"] for item in answer["items"]} == {"heuristic"}
+        experiment(monkeypatch, name=f"e{number}")
+
+
 @pytest.mark.usefixtures("town")
 def test_in_control_the_token_is_checked_as_ever(
     client: TestClient, sign_in: Callable[[int], dict[str, str]], monkeypatch: pytest.MonkeyPatch
