@@ -120,6 +120,23 @@ def _search(demo: Platform, page: Page) -> None:
     expect(title).to_be_focused()
 
 
+def test_where_the_heuristic_answers_for_good_no_worker_is_missed(
+    database: str, page: Page
+) -> None:
+    expect.set_options(timeout=TIMEOUT)
+    with serving(database, ENVIRONMENT="development", RECOMMENDATIONS_USE_ML_CACHE="false") as site:
+        site.run("eventlink", "simulate", "--users", "300", "--events", "150", "--days", "30")
+        site.serve()
+        page.clock.install()
+        token = site.run("eventlink", "token", "17").strip()
+        page.goto(f"{site.apis[0].base_url}#token={token}")
+        page.locator("#for-you .event").first.get_by_role("button", name="Remember").click()
+        news = page.locator("#for-you .news")
+        expect(news).to_contain_text("Ranking anew")
+        page.clock.fast_forward(16_000)
+        expect(news).to_contain_text("Put together by the heuristic")
+
+
 def test_an_administrator_goes_on_to_their_own_page_and_nobody_else_is_shown_the_way(
     demo: Platform, page: Page
 ) -> None:

@@ -21,6 +21,7 @@ const PATIENCE_MS = 15_000;
 
 const HOW = "Open an event, register, say what you like: moments later the list is ranked anew.";
 const ANEW = "Ranking anew …";
+const BY_HEURISTIC = "Put together by the heuristic"; // some sites know nothing else
 const NONE_CAME = "No new ranking came: is a worker running? This is the list as it is now";
 
 const maker = h("p", { class: "maker" });
@@ -55,7 +56,7 @@ export async function startList() {
     tell(HOW, "quiet");
   } else {
     // Who is new has said what they like; their first ranking may be there by now.
-    if (list.source === "cache") arrive(list);
+    if (isRanked(list)) arrive(list);
     else put(list);
     follow();
   }
@@ -92,7 +93,8 @@ async function follow() {
         arrive(latest);
       } else if (waited > PATIENCE_MS) {
         acts = [];
-        receive(await fetchList(), NONE_CAME);
+        const list = await fetchList();
+        receive(list, [latest, list].some(isRanked) ? NONE_CAME : BY_HEURISTIC);
       } else if (waited > SLOW_MS) {
         tell(`${ANEW} A person is ranked at most once in a few seconds.`, "waiting");
       }
@@ -104,11 +106,13 @@ async function follow() {
   isFollowing = false;
 }
 
+const isRanked = (list) => list.source === "cache";
+
 /** Tell whether a list knows more than an old one; the heuristic knows all at once. */
 function isNewer(list, old) {
   // It answers some for good, and who is new only until their first ranking is there.
-  if (list.source !== "cache") return list.arm === "control" || mine.profile.role !== "student";
-  return old.source !== "cache" || Date.parse(list.generated_at) > Date.parse(old.generated_at);
+  if (!isRanked(list)) return list.arm === "control" || mine.profile.role !== "student";
+  return !isRanked(old) || Date.parse(list.generated_at) > Date.parse(old.generated_at);
 }
 
 /** Show a newer ranking, and tell what it was made upon and how long that took. */
@@ -121,7 +125,7 @@ function arrive(list) {
     ? ` ${((performance.now() - last.ticks) / 1000).toFixed(1)} s after ${last.said}`
     : "";
   const ranked = shown ? "Ranked anew" : "Ranked";
-  receive(list, `${list.source === "cache" ? ranked : "Put together by the heuristic"}${after}`);
+  receive(list, `${isRanked(list) ? ranked : BY_HEURISTIC}${after}`);
 }
 
 /** Show a list as soon as it may be moved. */
@@ -205,7 +209,7 @@ function tell(text, mood = "") {
 
 /** Tell quietly who made the list, and how old it is. */
 function tellMaker() {
-  if (shown.source !== "cache") {
+  if (!isRanked(shown)) {
     maker.textContent = "put together by the heuristic, just now";
     return;
   }

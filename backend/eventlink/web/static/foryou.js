@@ -96,8 +96,6 @@ function turn(name) {
 
 /** How to see all this with other eyes. */
 function hint() {
-  const command =
-    "EVENTLINK_DATA_DIR=.eventlink/demo ENVIRONMENT=development .venv/bin/eventlink token 778";
   return h(
     "details",
     { class: "hint" },
@@ -105,14 +103,9 @@ function hint() {
     h(
       "p",
       {},
-      "Sign out and make a new account, of which nothing is known. Or be one of the city's people:",
+      "Sign out and make a new account, of which nothing is known. Or be one of the city's people:" +
+        " open a link that make serve printed as it started. The links are good for 30 minutes;" +
+        " start make serve again for new ones.",
     ),
-    h("pre", {}, h("code", {}, command)),
-    h(
-      "p",
-      {},
-      "prints an access token of person 778, good for 30 minutes. Open this address with it:",
-    ),
-    h("pre", {}, h("code", {}, `${location.origin}${location.pathname}#token=…`)),
   );
 }
