@@ -1,9 +1,9 @@
 """Progress of a long command: bars on a terminal, elsewhere a log line now and then."""
 
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from time import monotonic
 
 import structlog
 from rich.console import Console
@@ -48,7 +48,7 @@ def _lines() -> Report:
     told: dict[str, float] = {}
 
     def show(phase: str, done: float) -> None:
-        now = time.monotonic()
+        now = monotonic()
         if phase not in told:
             log.info(phase)
         elif done < 1 and now - told[phase] >= LINE_EVERY:

@@ -66,7 +66,7 @@ def simulate_into_database(
 
 
 def _as_one(report: Report) -> Report:
-    """Report an import as one phase: who has a city made did not ask for its tables."""
+    """Report an import as one phase: whoever makes a city need not know its tables."""
     ended: set[str] = set()
 
     def told(phase: str, done: float) -> None:

@@ -1,12 +1,13 @@
 """The page that describes the API, in a browser that reaches nobody but our server."""
 
-from e2e.conftest import serving
+from e2e.conftest import PATIENCE, serving
 from playwright.sync_api import Page, Route, expect
 
 PASSWORD = "correct horse battery"  # noqa: S105 (of nobody)
 
 
 def test_the_api_is_read_and_tried_without_the_internet(database: str, page: Page) -> None:
+    expect.set_options(timeout=1000 * PATIENCE)
     with serving(database) as platform:
         api = platform.serve()
         who = {"email": "ana@example.org", "password": PASSWORD}

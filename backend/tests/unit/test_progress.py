@@ -11,7 +11,7 @@ def test_a_phase_that_goes_on_is_told_again(monkeypatch: pytest.MonkeyPatch) -> 
     clock = iter([0.0, 1.0, 5.5, 6.0, 10.6, 11.0])
     with monkeypatch.context() as patch, capture_logs() as logs:
         patch.setattr("sys.stderr.isatty", lambda: False)
-        patch.setattr(progress.time, "monotonic", lambda: next(clock))
+        patch.setattr(progress, "monotonic", lambda: next(clock))
         with progress.progress() as report:
             report("evaluating folds", 0.0)
             report("evaluating folds", 1 / 7)
