@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
-from e2e.conftest import NARROW, PATIENCE, Platform, overflows
+from e2e.conftest import NARROW, PATIENCE, Platform, overflows, wait_for
 from playwright.sync_api import Page, Route, expect
 
 PASSWORD = "correct horse battery"  # noqa: S105 (of nobody)
@@ -23,7 +23,9 @@ def test_an_administrator_looks_recomputes_and_rolls_back(platform: Platform, pa
     _be_shown_something(platform)
 
     _sign_in(page, platform, "root@example.org")
-    _see_the_figures(page, _get(platform, admin, "personalization/metrics?days=30"))
+    told = _get(platform, admin, "personalization/metrics?days=30")
+    _see_the_figures(page, told)
+    _wait_for_figures(page, told)
     _see_the_state(page, _get(platform, admin, "personalization/status"))
     _see_what_is_seldom(page)
     _see_whether_the_workers_guard(page)
@@ -98,6 +100,34 @@ def _see_the_figures(page: Page, told: dict[str, Any]) -> None:
     expect(tiles.nth(0)).not_to_contain_text(f"{total['impressions']:,}")
     page.get_by_label("30 days").check()
     expect(tiles.nth(0)).to_contain_text(f"{total['impressions']:,}")
+
+
+def _wait_for_figures(page: Page, told: dict[str, Any]) -> None:
+    """See figures that must wait come by themselves, and no late error above newer ones."""
+    section = page.get_by_role("region", name="How recommendations do")
+    total = f"{told['total']['impressions']:,}"
+    busy = {"status": 429, "json": {"detail": "other figures are being counted"}}
+    page.route("**/metrics?days=7", lambda route: route.fulfill(**busy), times=1)
+    page.get_by_label("7 days").check()
+    expect(section.locator(".told")).to_contain_text("Counting")
+    expect(section.get_by_role("alert")).to_be_empty()
+    expect(section.locator(".tile").nth(0)).not_to_contain_text(total)
+    expect(section.locator(".told")).to_be_empty()
+
+    late: list[Route] = []
+    page.route(
+        "**/metrics?days=90",
+        lambda route: late.append(route),  # noqa: PLW0108 (Playwright notes something at it)
+        times=1,
+    )
+    page.get_by_label("90 days").check()
+    wait_for(lambda: late, pause=lambda: page.wait_for_timeout(20))
+    page.get_by_label("30 days").check()
+    expect(section.locator(".tile").nth(0)).to_contain_text(total)
+    with page.expect_response("**/metrics?days=90"):
+        late[0].fulfill(status=500, json={"detail": "too late"})
+    page.wait_for_timeout(200)
+    expect(section.get_by_role("alert")).to_be_empty()
 
 
 def _see_the_state(page: Page, told: dict[str, Any]) -> None:

@@ -3,11 +3,13 @@
 import { compare, CONVERSION, CTR, experiment } from "./admin-compare.js";
 import { choice, empty, panel, redraw, table, tile } from "./admin-parts.js";
 import { dailyChart } from "./chart.js";
-import { h } from "./dom.js";
+import { h, say } from "./dom.js";
 import { between, count, counted, percent, SURE, weekday, when } from "./format.js";
 
 const SOURCES = { cache: "Rankings", heuristic: "Heuristic" };
 const DAY = 86400000;
+const AGAIN = 5000; // milliseconds until figures are asked for again that had to wait for others
+const WAITING = "Counting … Other figures come first; these follow by themselves.";
 
 /** The section; it asks anew for the figures when other days are chosen. */
 export function figures(ask) {
@@ -26,9 +28,19 @@ export function figures(ask) {
       redraw(part.body, ...(found.total.impressions ? report(found) : [nothing(found)]));
       part.trouble("");
     } catch (error) {
+      if (number !== asked) return;
+      if (error.status === 429) return wait(number);
       part.trouble(error.message);
     }
+    say(part.told, "");
     part.element.removeAttribute("aria-busy");
+  }
+
+  /** Tell that others are counted first, and ask again, unless somebody has or nobody looks. */
+  function wait(number) {
+    part.trouble("");
+    say(part.told, WAITING);
+    setTimeout(() => number === asked && part.element.isConnected && load(), AGAIN);
   }
   return { element: part.element, load };
 }
