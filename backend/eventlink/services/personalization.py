@@ -43,11 +43,11 @@ LEAST_SURE = 0.001
 LONG = 1.0
 """Seconds; a report that took longer to make is given again for a while."""
 KEPT = 20
-"""For how many times as long as it took: so at most a twentieth of a core makes reports."""
+"""For how many times as long as it took; each process keeps its own, of each span of days."""
 KEPT_AT_MOST = 600.0
 """Seconds; the page for administrators asks as often."""
-PATIENCE = 10.0
-"""Seconds that a report waits for another one to be made."""
+AGAIN_AFTER = 5.0
+"""Seconds until whoever asked while another report was being made may ask again."""
 
 
 @dataclass(frozen=True)
@@ -170,13 +170,14 @@ class Reports:
     """Makes one report at a time, and gives those again that took long.
 
     What has millions of impressions to count takes long, reads all of them and holds a connection.
-    Whoever asks for several spans, or opens the page again, must not take all connections.
+    Whoever asks for several spans, or opens the page again, must not take all connections. So
+    nobody waits for another report either: a request that waits holds a connection too.
     """
 
     def __init__(self) -> None:
         self._making = threading.Lock()
         self._made: dict[tuple[int, str], tuple[float, PersonalizationMetrics]] = {}
-        """Each with the instant until which it is given again."""
+        """Each with the instant until which it is given again; read without the lock."""
 
     def latest(self, conn: Connection, days: int, now: datetime) -> PersonalizationMetrics:
         """Report as ``personalization_metrics`` does, or give a report again.
@@ -187,27 +188,34 @@ class Reports:
             now: When the report ends, unless it is given again.
 
         Raises:
-            TooManyRequestsError: Another one is being made and takes long.
+            TooManyRequestsError: Another one is being made.
         """
-        if not self._making.acquire(timeout=PATIENCE):
+        of = days, settings().recommendations_experiment
+        if (kept := self._kept(of)) is not None:
+            return kept
+        if not self._making.acquire(blocking=False):
             raise TooManyRequestsError(
-                "other figures are being counted; ask again in a minute", retry_after=60
+                "other figures are being counted; ask again in a few seconds", AGAIN_AFTER
             )
         try:
+            if (kept := self._kept(of)) is not None:
+                return kept  # made since the first look
             began = time.monotonic()
-            self._made = {of: made for of, made in self._made.items() if made[0] > began}
-            of = days, settings().recommendations_experiment
-            if of in self._made:
-                return self._made[of][1]
             conn.execute(NO_TIMEOUTS_IN_THIS_TRANSACTION)
             report = personalization_metrics(conn, days, now)
             ended = time.monotonic()
+            still = {of: made for of, made in self._made.items() if made[0] > ended}
             if ended - began > LONG:
-                until = ended + min(KEPT * (ended - began), KEPT_AT_MOST)
-                self._made[of] = until, report
+                still[of] = ended + min(KEPT * (ended - began), KEPT_AT_MOST), report
+            self._made = still
             return report
         finally:
             self._making.release()
+
+    def _kept(self, of: tuple[int, str]) -> PersonalizationMetrics | None:
+        """Return the report that is to be given again, if there is one."""
+        until, report = self._made.get(of, (0.0, None))
+        return report if until > time.monotonic() else None
 
 
 def personalization_metrics(conn: Connection, days: int, now: datetime) -> PersonalizationMetrics:
