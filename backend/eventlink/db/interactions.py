@@ -5,7 +5,9 @@ What does not live here: what can be judged without the database (``services.int
 
 from datetime import datetime
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, func, select, text
+
+FORGET_LOCK = 0x45564647  # "EVFG"
 
 COLUMNS = """number integer, user_id bigint, type text, event_id bigint, occurred_at timestamptz,
 request_id text, position smallint, dwell_seconds real, client_id text, meta jsonb, source text,
@@ -96,6 +98,16 @@ FORGET = text(
     SELECT max(id), (SELECT count(*) FROM gone) FROM batch
     """
 )
+
+
+def may_forget(conn: Connection) -> bool:
+    """Tell whether no other worker deletes old interactions now.
+
+    Args:
+        conn: Inside a transaction; others may not until it ends.
+    """
+    mine: bool = conn.execute(select(func.pg_try_advisory_xact_lock(FORGET_LOCK))).scalar_one()
+    return mine
 
 
 def forget(

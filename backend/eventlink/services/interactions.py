@@ -15,7 +15,7 @@ from psycopg.types.numeric import Int8
 from pydantic_core import to_json
 
 from eventlink.config import settings
-from eventlink.db.interactions import STORE
+from eventlink.db.interactions import STORE, may_forget
 from eventlink.db.interactions import forget as forget_batch
 from eventlink.db.jobs import WAKE_REFRESH
 from eventlink.db.pool import AsyncConnection, Pool, on_connection, rows
@@ -161,6 +161,9 @@ async def wake(pool: Pool, due_at: datetime) -> None:
 def forget(now: datetime, stopped: Callable[[], bool] = lambda: False) -> None:
     """Delete the interactions that are older than the settings keep them.
 
+    One worker at a time does so: whoever finds another one at it leaves the rest to that one, which
+    looks at all.
+
     Args:
         now: The instant.
         stopped: Whether to end before all are looked at.
@@ -171,6 +174,8 @@ def forget(now: datetime, stopped: Callable[[], bool] = lambda: False) -> None:
     deleted, last = 0, None
     while not stopped():
         with transaction() as conn:
+            if not may_forget(conn):
+                break
             last, gone = forget_batch(conn, now - timedelta(days=days), last, BATCH)
         deleted += gone
         if last is None:

@@ -19,6 +19,7 @@ from pydantic import TypeAdapter
 
 from eventlink.config import settings
 from eventlink.db.dataset import load_dataset
+from eventlink.db.interactions import FORGET_LOCK
 from eventlink.db.tables import INTERACTION_TYPES
 from eventlink.recsys.dataset import Act
 from eventlink.services import interactions
@@ -656,6 +657,17 @@ def test_forgetting_waits_for_nobody_and_ends_when_told_to(
     assert kept(town) == [101, 102]
     with psycopg.connect(town.address) as conn:
         conn.execute("SELECT FROM event_interactions WHERE position = 101 FOR UPDATE")
+        interactions.forget(NOON)
+        assert kept(town) == [101]
+    interactions.forget(NOON)
+    assert kept(town) == []
+
+
+def test_one_worker_at_a_time_forgets(town: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    keep_days(monkeypatch, 100)
+    acts_of_days(town, 101)
+    with psycopg.connect(town.address) as conn:
+        conn.execute("SELECT pg_advisory_xact_lock(%s)", [FORGET_LOCK])
         interactions.forget(NOON)
         assert kept(town) == [101]
     interactions.forget(NOON)
