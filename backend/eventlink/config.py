@@ -20,7 +20,7 @@ from eventlink.errors import InvalidOptionError
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 YEAR = 365 * 24 * 3600
 LEAST_KEPT_DAYS = 90
-"""Of interactions: training replays four weeks, and whatever happened before them is known then."""
+"""Of interactions: training needs four weeks, and each day of them the two months before it."""
 ORIGIN = re.compile(r"https?://[^\s/?#@,*]+", re.IGNORECASE)
 """A site as browsers name it (RFC 6454); a path would never match."""
 OPTIONS_OF_LISTS = (
