@@ -41,7 +41,7 @@ LEAST_SURE = 0.001
 """Share of a rate that its interval must begin above for anything to be told relative to it."""
 
 LONG = 1.0
-"""Seconds; a report that took longer to make is given again for a while."""
+"""Seconds; a report that took longer to make is given again for a while, and not waited for."""
 KEPT = 20
 """For how many times as long as it took; each process keeps its own, of each span of days."""
 KEPT_AT_MOST = 600.0
@@ -171,7 +171,7 @@ class Reports:
 
     What has millions of impressions to count takes long, reads all of them and holds a connection.
     Whoever asks for several spans, or opens the page again, must not take all connections. So
-    nobody waits for another report either: a request that waits holds a connection too.
+    nobody waits for a long report either: a request that waits holds a connection too.
     """
 
     def __init__(self) -> None:
@@ -188,18 +188,18 @@ class Reports:
             now: When the report ends, unless it is given again.
 
         Raises:
-            TooManyRequestsError: Another one is being made.
+            TooManyRequestsError: Another one is being made and takes long.
         """
         of = days, settings().recommendations_experiment
         if (kept := self._kept(of)) is not None:
             return kept
-        if not self._making.acquire(blocking=False):
+        if not self._making.acquire(timeout=LONG):
             raise TooManyRequestsError(
                 "other figures are being counted; ask again in a few seconds", AGAIN_AFTER
             )
         try:
             if (kept := self._kept(of)) is not None:
-                return kept  # made since the first look
+                return kept  # made meanwhile
             began = time.monotonic()
             conn.execute(NO_TIMEOUTS_IN_THIS_TRANSACTION)
             report = personalization_metrics(conn, days, now)
