@@ -29,6 +29,7 @@ SHOWN_SETTINGS = (
     "environment",
     "allowed_origins",
     "task_queue_",
+    "interactions_",
     "recommendations_",
     "recompute_",
     "rank_",
