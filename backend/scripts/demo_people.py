@@ -3,11 +3,19 @@
 The new one has named interests and done nothing yet; 0 where there is nobody like that.
 """
 
-from sqlalchemy import text
+import sys
 
-from eventlink.db.accounts import RANKABLE
-from eventlink.db.session import connection
-from eventlink.logs import configure_logs
+try:
+    from sqlalchemy import text
+
+    from eventlink.db.accounts import RANKABLE
+    from eventlink.db.session import connection
+    from eventlink.logs import configure_logs
+except ModuleNotFoundError as error:
+    sys.exit(
+        f"eventlink: error: {sys.executable} has no module {error.name};"
+        " run make setup, then: .venv/bin/python backend/scripts/demo_people.py"
+    )
 
 STUDENTS = f"SELECT id FROM users WHERE {RANKABLE}"
 NEW = f"""

@@ -33,7 +33,7 @@ python -c 'import socket, sys; socket.create_server(("127.0.0.1", int(sys.argv[1
     "$port" 2>/dev/null || no_port
 [ -d "$EVENTLINK_DATA_DIR" ] || no_city
 eventlink migrate
-people=$(python "$(dirname "$0")/demo_people.py" 2>/dev/null) || no_city
+people=$(python "$(dirname "$0")/demo_people.py") || no_city
 newcomer=${people% *} regular=${people#* }
 newcomer_token=$(eventlink token "$newcomer" 2>/dev/null) || newcomer_token=
 regular_token=$(eventlink token "$regular" 2>/dev/null) || no_city

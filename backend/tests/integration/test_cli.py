@@ -651,7 +651,7 @@ def test_a_version_is_printed_as_it_was_given(
     name = "a name with [brackets] and [/slashes] that is longer than a terminal is wide, surely"
     words = ("--as-of", AS_OF, "--folds", "0", "--model-version", name)
     assert run("recompute", *words) == 0
-    assert capsys.readouterr().out.splitlines()[-1].endswith(f" as {name}")
+    assert capsys.readouterr().out.splitlines()[-1].endswith(f", by {name}")
 
 
 def test_every_option_reaches_the_model_s_row(
@@ -667,7 +667,7 @@ def test_every_option_reaches_the_model_s_row(
     assert (version, as_of) == ("spring", AS_OF)
     assert options.items() >= chosen.items()
     assert all(len(ranked) == 1 for ranked in site.rankings().values())
-    assert "as spring" in capsys.readouterr().out
+    assert ", by spring\n" in capsys.readouterr().out
 
 
 def test_one_user_is_rewritten(database: str, capsys: pytest.CaptureFixture[str]) -> None:

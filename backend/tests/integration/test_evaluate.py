@@ -156,7 +156,7 @@ def test_what_does_not_exist_is_told_before_any_work(
 def test_what_is_dated_in_the_future_moves_no_day(
     city: Site, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ("evaluate", "--folds", "1", "--model", "prior", "--json")
+    words = ("evaluate", "--folds", "3", "--model", "prior", "--json")
     assert run(*words) == 0
     before = capsys.readouterr().out
     city.run(
