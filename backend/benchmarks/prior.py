@@ -71,7 +71,7 @@ def main() -> None:
     parser.add_argument("--unseen-days", type=int, default=7, metavar="N")
     parser.add_argument("--out", type=Path, default=FILE, metavar="FILE")
     asked = parser.parse_args()
-    cities = {folder: _imported(folder) for folder in asked.folders}
+    cities = {folder: imported(folder) for folder in asked.folders}
     ends = [data.last_instant() // DAY * DAY + DAY for data in cities.values()]
     seen = [data for folder, data in cities.items() if folder != asked.unseen]
     end = float(min(ends)) - asked.unseen_days * DAY
@@ -122,7 +122,7 @@ def _replayed(data: Dataset, end: float) -> Examples:
     return replay(data, days, forecast.learn(data, days[0], end), options, rng).examples
 
 
-def _imported(folder: Path) -> Dataset:
+def imported(folder: Path) -> Dataset:
     """Import a folder into a scratch database and read it."""
     server = embedded_url(PROJECT_ROOT / ".eventlink" / "bench")
     name = sql.Identifier("prior")

@@ -81,10 +81,16 @@ def main() -> None:
     )
     for name, (told, _) in week.items():
         draw(told, PLOTS / name, ("svg",))
-    before, _, rest = PAGE.read_text().partition(BEGIN)
-    after = rest.partition(END)[2]
-    PAGE.write_text(f"{before}{BEGIN}\n\n{_page(week, fortnight)}\n{END}{after}")
-    print(f"wrote {PAGE} and {PLOTS}")
+    replaced(BEGIN, END, _page(week, fortnight))
+    print(f"wrote {PLOTS}")
+
+
+def replaced(begin: str, end: str, text: str) -> None:
+    """Write what was measured into the page, between two marks."""
+    before, _, rest = PAGE.read_text().partition(begin)
+    after = rest.partition(end)[2]
+    PAGE.write_text(f"{before}{begin}\n\n{text}\n\n{end}{after}")
+    print(f"wrote {PAGE}")
 
 
 def _both(folder: Path, folders: list[Path], results: Path, days: int) -> tuple[Told, Told]:
@@ -135,18 +141,19 @@ def _page(cities: Cities, fortnight: Cities) -> str:
         parts += [f"### {name}", _extent(told), _measures(told), _slices(told, without)]
         parts += [_calibration(told)]
         parts += [f"![{name}: {text}](plots/{name}/{kind}.svg)" for kind, text in CAPTIONS.items()]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(parts)
 
 
 def _row(cells: list[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _table(head: list[str], rows: list[list[str]]) -> str:
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """Make a table of Markdown."""
     return "\n".join([_row(head), "|".join(["", *["---"] * len(head), ""]), *map(_row, rows)])
 
 
-def _number(value: float | None) -> str:
+def decimals(value: float | None) -> str:
     """Spell three digits after the point, without the zero before it."""
     return "–" if value is None else f"{value:.3f}".removeprefix("0")
 
@@ -154,7 +161,7 @@ def _number(value: float | None) -> str:
 def _within(row: Told) -> str:
     low, high = row["ndcg@10 interval"]
     bold = "**" if row["first"] else ""
-    return f"{bold}{_number(row['ndcg@10'])}{bold} ({_number(low)}–{_number(high)})"
+    return f"{bold}{decimals(row['ndcg@10'])}{bold} ({decimals(low)}–{decimals(high)})"
 
 
 def _overview(cities: Cities) -> str:
@@ -166,7 +173,7 @@ def _overview(cities: Cities) -> str:
         told = [one["systems"][system] for both in cities.values() for one in both]
         cells = [_within({**row, "first": system == next(iter(first))}) for row in told]
         rows.append([MEANING[system], *cells])
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def _data_sets(cities: Cities) -> list[str]:
@@ -176,9 +183,9 @@ def _data_sets(cities: Cities) -> list[str]:
 def _longer(cities: Cities) -> str:
     """Make the table of the default on twice as many days."""
     models = [one["systems"]["model"] for both in cities.values() for one in both]
-    new = [_number(model["slices"]["no history"]["ndcg@10"]) for model in models]
-    trainings = [", ".join(map(_number, model["ndcg@10 by training"])) for model in models]
-    return _table(
+    new = [decimals(model["slices"]["no history"]["ndcg@10"]) for model in models]
+    trainings = [", ".join(map(decimals, model["ndcg@10 by training"])) for model in models]
+    return table(
         [f"the default over {FORTNIGHT} days", *_data_sets(cities)],
         [
             ["NDCG@10 (95 % interval)", *(_within({**model, "first": False}) for model in models)],
@@ -194,7 +201,7 @@ def _extent(told: Told) -> str:
         f"{told['pairs']:,} (user, day) pairs of {told['users']:,} users with truth on the days"
         f" {told['first_fold'][:10]} to {told['last_fold'][:10]}, follows included. Numbers are the"
         f" mean of {len(trainings)} trainings; the default's have"
-        f" {', '.join(map(_number, trainings))}."
+        f" {', '.join(map(decimals, trainings))}."
     )
 
 
@@ -210,21 +217,21 @@ def _measures(told: Told) -> str:
     for number, (system, row) in enumerate(told["systems"].items()):
         low, high = (f"{value:+.3f}" for value in row["interval above the first"])
         against = f"{low} to {high}" if number else ""
-        cells = [_number(row[name]) for name in names]
-        rows.append([MEANING[system], _number(row["ndcg@10"]), against, *cells])
-    return _table(head, rows)
+        cells = [decimals(row[name]) for name in names]
+        rows.append([MEANING[system], decimals(row["ndcg@10"]), against, *cells])
+    return table(head, rows)
 
 
 def _slices(told: Told, without: Told) -> str:
     parts = next(iter(told["systems"].values()))["slices"]
     head = ["NDCG@10", *(f"{name} ({part['pairs']:,})" for name, part in parts.items())]
     rows = [
-        [MEANING[system], *(_number(part["ndcg@10"]) for part in row["slices"].values())]
+        [MEANING[system], *(decimals(part["ndcg@10"]) for part in row["slices"].values())]
         for system, row in told["systems"].items()
     ]
     default = next(iter(without["systems"].values()))["slices"].values()
-    rows.append(["the default without follows", *(_number(part["ndcg@10"]) for part in default)])
-    return _table(head, rows)
+    rows.append(["the default without follows", *(decimals(part["ndcg@10"]) for part in default)])
+    return table(head, rows)
 
 
 def _calibration(told: Told) -> str:
@@ -240,7 +247,7 @@ def _calibration(told: Told) -> str:
         if (found := row["calibration"])
     ]
     head = ["calibration", "registrations expected", "happened", "slope", "calibration error"]
-    return _table(head, rows)
+    return table(head, rows)
 
 
 if __name__ == "__main__":
