@@ -38,6 +38,11 @@ READERS = text(
 )
 """Who has the rankings locked: everybody who plans a statement on them or runs it."""
 
+FORGET_CACHED = text(
+    "ALTER TABLE ONLY recommendation_lists ALTER COLUMN generation SET STATISTICS -1"
+)
+"""Changes nothing, and has every session read anew what it cached of the table."""
+
 
 def partition_of(generation: int) -> str:
     """Name the partition of a generation."""
@@ -78,7 +83,7 @@ def attach(conn: Connection, generation: int) -> None:
     Raises:
         PublishRefusedError: Somebody keeps the table locked.
     """
-    _lock_against_erasing(conn)
+    _lock(conn, "SHARE ROW EXCLUSIVE")
     partition = partition_of(generation)
     conn.execute(
         text(
@@ -94,15 +99,13 @@ def attach(conn: Connection, generation: int) -> None:
     )
 
 
-def _lock_against_erasing(conn: Connection) -> None:
+def _lock(conn: Connection, mode: str) -> None:
     """Lock in short pieces of waiting, because whoever comes later waits behind us."""
     for attempt in range(1, LOCK_ATTEMPTS + 1):
         try:
             with conn.begin_nested():
                 conn.execute(text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'"))
-                conn.execute(
-                    text("LOCK TABLE ONLY recommendation_lists IN SHARE ROW EXCLUSIVE MODE")
-                )
+                conn.execute(text(f"LOCK TABLE ONLY recommendation_lists IN {mode} MODE"))
         except OperationalError as error:
             if not isinstance(error.orig, LockNotAvailable):
                 raise
@@ -117,15 +120,31 @@ def _lock_against_erasing(conn: Connection) -> None:
 
 
 def await_readers(conn: Connection) -> None:
-    """Wait until whoever was reading when a partition was attached has finished.
+    """Wait until whoever reads looks into a partition that was just attached.
 
     A statement is planned first and takes its snapshot after. One planned before the attaching
     that takes its snapshot after the flip would look for the new generation in the old partitions
     and find an empty ranking. It holds its lock all the while, so it can be waited for.
 
+    That is not enough. A session caches the list of partitions, and if the attaching is announced
+    while it is reading that list, it caches the list it has read all the same, and goes by it until
+    the next announcement. So once all who may have read the old list are done, another one is made,
+    and whoever planned by a cached list is waited for in turn.
+
     Args:
         conn: Outside a transaction, after the attaching was committed.
+
+    Raises:
+        PublishRefusedError: Somebody keeps the table locked.
     """
+    _await_current_readers(conn)
+    with conn.begin():
+        _lock(conn, "SHARE UPDATE EXCLUSIVE")
+        conn.execute(FORGET_CACHED)
+    _await_current_readers(conn)
+
+
+def _await_current_readers(conn: Connection) -> None:
     deadline = time.monotonic() + LONGEST_READ
     with conn.begin():
         older = set(conn.execute(READERS).scalars())

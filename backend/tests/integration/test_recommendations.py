@@ -1,5 +1,6 @@
 """Publishing: readers see one whole generation or the next, whatever happens meanwhile."""
 
+import itertools
 import math
 import threading
 import time
@@ -158,26 +159,31 @@ def test_readers_never_see_an_empty_or_mixed_ranking(site: Site) -> None:
     publish(ranked, "m0")
     stop = threading.Event()
 
-    def read(prepare_threshold: int | None) -> set[tuple[int, int]]:
+    def read(prepare_threshold: int | None, reads: int | None = None) -> set[tuple[int, int]]:
         """Return what was seen of a ranking: its length and how many versions it had."""
         seen = set()
-        with psycopg.connect(
-            site.address, autocommit=True, prepare_threshold=prepare_threshold
-        ) as conn:
-            while not stop.is_set():
-                rows = conn.execute(OF_USER, (1,)).fetchall()
-                seen.add((len(rows), len({row[4] for row in rows})))
+        while not stop.is_set():
+            with psycopg.connect(
+                site.address, autocommit=True, prepare_threshold=prepare_threshold
+            ) as conn:
+                for _ in itertools.count() if reads is None else range(reads):
+                    rows = conn.execute(OF_USER, (1,)).fetchall()
+                    seen.add((len(rows), len({row[4] for row in rows})))
+                    if stop.is_set():
+                        break
         return seen
 
+    # A new session fills its caches while it reads, where it may cache what is no longer so.
+    kinds = [(None, None), (1, None), (None, 10), (None, 30)]
     with ThreadPoolExecutor() as pool:
-        readers = [pool.submit(read, threshold) for threshold in (None, None, 1)]
+        readers = [pool.submit(read, *kind) for kind in kinds]
         try:
             for number in range(1, 21):
                 publish(ranked, f"m{number}")
                 clean_up()
         finally:
             stop.set()
-    assert [reader.result() for reader in readers] == [{(20, 1)}] * 3
+    assert [reader.result() for reader in readers] == [{(20, 1)}] * 4
 
 
 def test_the_pointer_waits_for_whoever_reads_by_a_plan_without_the_new_partition(
