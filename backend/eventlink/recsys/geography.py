@@ -1,4 +1,4 @@
-"""Points on the globe: distances, and homes put into cells.
+"""Points on the globe: distances, homes put into cells, and the hour of the week at a venue.
 
 What does not live here: what distance means for a user (``features.place``).
 """
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from eventlink.recsys.dataset import Floats, Ints
+from eventlink.recsys.dataset import DAY, HOUR, Floats, Ints
 from eventlink.recsys.matrices import Dense
 
 EARTH_RADIUS = 6371.0
@@ -120,3 +120,22 @@ def _cell_keys(lat: Floats, lon: Floats, step: float) -> npt.NDArray[np.int64]:
     row, column = np.round(lat / step), np.round(lon / step)
     keys: npt.NDArray[np.int64] = row.astype(np.int64) * (1 << 32) + column.astype(np.int64)
     return keys
+
+
+def local_hour_of_week(start: Floats, lon: Floats) -> Floats:
+    """Tell the hour since Monday 00:00 at the venue.
+
+    The time zone is taken from the longitude (15 degrees an hour), which needs no table and is
+    within an hour or two of the clock on the wall.
+
+    Args:
+        start: Instants, seconds; one that is not finite reads as 1970.
+        lon: Degrees; ``nan`` reads as UTC.
+
+    Returns:
+        Hours in [0, 168).
+    """
+    offset = np.round(np.nan_to_num(lon) / 15.0) * HOUR
+    monday = 4 * DAY  # 1970-01-01 was a Thursday
+    finite = np.where(np.isfinite(start), start, 0.0)
+    return ((finite + offset - monday) % (7 * DAY)) / HOUR

@@ -59,7 +59,6 @@ class Reranker:
         self.s = features.s
         self.options = options
         self.explorer = explorer
-        self.series = features.affinity.series
         start = self.s.data.events.start[self.s.columns]
         self.by_start = np.argsort(start, kind="stable")
         # For each column, which of the columns by start overlap with it.
@@ -160,9 +159,11 @@ class Reranker:
         """Tell which candidates a greedy choice from the top would let into the head."""
         fits = np.ones(columns.shape, np.bool_)
         if self.options.collapse_series:
-            series = self.series.of_column[columns]
-            exempt = np.ones((len(columns), self.series.size + 1), np.bool_)  # the last is of none
-            exempt[:, :-1] = (registered @ self.series.members).toarray() > 0
+            series = self.s.series.of_column[columns]
+            exempt = np.ones(
+                (len(columns), self.s.series.size + 1), np.bool_
+            )  # last, of none
+            exempt[:, :-1] = (registered @ self.s.series.members).toarray() > 0
             fits = number_of_equals(series, fits) == 0
             fits |= np.take_along_axis(exempt, series, axis=1)
         if self.options.per_organizer:

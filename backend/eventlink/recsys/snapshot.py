@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from eventlink.recsys.dataset import Bools, Dataset, Floats, Ints
+from eventlink.recsys.geography import local_hour_of_week
 from eventlink.recsys.matrices import Dense, Matrix, count, incidence, sum_into, take_rows
 from eventlink.recsys.persons import Persons
 
@@ -291,6 +292,19 @@ class Snapshot(Persons):
     def venues(self) -> Groups:
         """Events by venue."""
         return self.groups(self.data.events.venue, self.data.n_venues)
+
+    @cached_property
+    def series(self) -> Groups:
+        """Events by series: an organizer's events of one title, or without title of one hour."""
+        events = self.data.events
+        hour = local_hour_of_week(events.start, events.lon).astype(np.int64)
+        title = np.where(events.title >= 0, events.title, -1 - hour)
+        has = events.organizer >= 0
+        keys = np.stack([events.organizer[has].astype(np.int64), title[has]])
+        names, number = np.unique(keys, axis=1, return_inverse=True)
+        series = np.full(len(events), -1, np.int32)
+        series[has] = number.astype(np.int32)
+        return self.groups(series, names.shape[1])
 
     def groups(self, key: Ints, n_keys: int) -> Groups:
         """Group events by a key.

@@ -59,7 +59,7 @@ def greedy(
     features: Features, order: np.ndarray, user: int, options: RerankingOptions
 ) -> list[int]:
     """One user's list, one place at a time."""
-    s, series = features.s, features.affinity.series
+    s, series = features.s, features.s.series
     went = (s.registered[[user]] @ series.members).toarray()[0]
     waiting, head = list(order), []
     while waiting and len(head) < options.head:
@@ -110,7 +110,7 @@ def test_the_rules_are_not_idle_in_this_town(
     for options in (RerankingOptions(per_organizer=2), RerankingOptions(collapse_series=True)):
         found = Reranker(features, options).by_score(USERS, scores, banned, 10)
         assert (found != plain).any(axis=1).mean() > 0.3
-    series = features.affinity.series
+    series = features.s.series
     went = (features.s.registered[USERS] @ series.members).toarray()
     assert (went > 0).any()
 

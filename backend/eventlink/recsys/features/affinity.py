@@ -7,10 +7,8 @@ from functools import cached_property
 
 import numpy as np
 
-from eventlink.recsys.dataset import Ints
 from eventlink.recsys.features import organizers
 from eventlink.recsys.features.about import About, Sheet, named
-from eventlink.recsys.features.timing import local_hour_of_week
 from eventlink.recsys.matrices import Matrix, ones, product, scale_rows
 from eventlink.recsys.persons import Rows
 from eventlink.recsys.snapshot import Pairs, Snapshot
@@ -84,8 +82,6 @@ class Affinity:
 
     def __init__(self, s: Snapshot) -> None:
         self.s = s
-        series = _series(s)
-        self.series = s.groups(series, int(series.max(initial=-1)) + 1)
         self.order = organizers.order_by_start(s).astype(np.float32)
 
     @cached_property
@@ -114,7 +110,7 @@ class Affinity:
     def _fill_ties(self, sheet: Sheet, p: Pairs, who: Rows) -> None:
         went, organizers, venues = who.registered, self.s.organizers, self.s.venues
         ties = {name: (getattr(who, acts), organizers) for name, acts in TIES.items()}
-        ties |= {"series.went": (went, self.series), "venue.went": (went, venues)}
+        ties |= {"series.went": (went, self.s.series), "venue.went": (went, venues)}
         for name, (acts, groups) in ties.items():
             if acts.nnz:
                 p.of_sparse(log1p(acts @ groups.members), sheet[name], groups)
@@ -150,20 +146,3 @@ def log1p(matrix: Matrix) -> Matrix:
     """Take the logarithm of a sparse matrix of one's own, in place; 0 stays 0."""
     np.log1p(matrix.data, out=matrix.data)
     return matrix
-
-
-def _series(s: Snapshot) -> Ints:
-    """Number the series: one organizer's events of one title, or without title of one hour.
-
-    Returns:
-        For every event of the Dataset, its series; -1 without an organizer.
-    """
-    events = s.data.events
-    hour = local_hour_of_week(events.start, events.lon).astype(np.int64)
-    title = np.where(events.title >= 0, events.title, -1 - hour)
-    has = events.organizer >= 0
-    series = np.full(len(events), -1, np.int32)
-    keys = np.stack([events.organizer[has].astype(np.int64), title[has]])
-    _, inverse = np.unique(keys, axis=1, return_inverse=True)
-    series[has] = inverse.astype(np.int32)
-    return series

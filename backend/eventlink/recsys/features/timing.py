@@ -7,6 +7,7 @@ import numpy as np
 
 from eventlink.recsys.dataset import DAY, HOUR, Floats
 from eventlink.recsys.features.about import About, named
+from eventlink.recsys.geography import local_hour_of_week
 from eventlink.recsys.snapshot import Snapshot
 
 AGE_STEPS = (6, 12, 24, 48, 96)
@@ -44,25 +45,6 @@ ABOUT = (
         "Some hours draw more people than others",
     ),
 )
-
-
-def local_hour_of_week(start: Floats, lon: Floats) -> Floats:
-    """Tell the hour since Monday 00:00 at the venue.
-
-    The time zone is taken from the longitude (15 degrees an hour), which needs no table and is
-    within an hour or two of the clock on the wall.
-
-    Args:
-        start: Instants, seconds; one that is not finite reads as 1970.
-        lon: Degrees; ``nan`` reads as UTC.
-
-    Returns:
-        Hours in [0, 168).
-    """
-    offset = np.round(np.nan_to_num(lon) / 15.0) * HOUR
-    monday = 4 * DAY  # 1970-01-01 was a Thursday
-    finite = np.where(np.isfinite(start), start, 0.0)
-    return ((finite + offset - monday) % (7 * DAY)) / HOUR
 
 
 def columns(s: Snapshot) -> dict[str, Floats]:

@@ -11,7 +11,7 @@ import numpy as np
 from eventlink.recsys.dataset import Ints
 from eventlink.recsys.features.about import About, Sheet
 from eventlink.recsys.features.affinity import log1p
-from eventlink.recsys.features.timing import local_hour_of_week
+from eventlink.recsys.geography import local_hour_of_week
 from eventlink.recsys.matrices import (
     Matrix,
     only_columns,
