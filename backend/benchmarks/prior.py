@@ -55,11 +55,18 @@ BY_HAND = {
     "event.own_engagement": 1.2,
     "event.own_skips": -0.5,
     "event.own_refusals": -2.0,
+    "series.loyalty": 1.0,
+    "series.missed": -0.2,
 }
 """Log-odds per unit of what the known data sets do not record, or otherwise than a platform would:
 their marks are places on waiting lists, whoever declines may come the next time, tags are an
-organizer's, homes have coordinates and no city, and hardly anything starts within five days."""
-UNTOLD = ("tags.", "language.", "category.", "favorites", "engage", "skip", "refus", "closeness")
+organizer's, homes have coordinates and no city, hardly anything starts within five days, and no
+event has started yet. What a series' past weighs is about what it does in the one town of which
+years are known (``docs/features.md``)."""
+UNTOLD = (
+    *("tags.", "language.", "category.", "favorites", "engage", "skip", "refus", "closeness"),
+    *("series.loyalty", "series.missed"),
+)
 """Parts of the names of such features. Of them, what is not weighed by hand weighs nothing."""
 
 

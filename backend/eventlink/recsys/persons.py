@@ -41,6 +41,7 @@ class Rows:
     wanted_tags: Matrix
     wanted_categories: Matrix
     history: Ints
+    first: Floats
     language: Ints
 
 
@@ -85,6 +86,14 @@ class Persons:
         """For each user, how many registrations stand."""
         history: Ints = np.diff(self.registered.indptr).astype(np.int32)
         return history
+
+    @cached_property
+    def first(self) -> Floats:
+        """For each user, when the first registration that stands was made; ``inf`` for none."""
+        log = self.data.registrations.rows(self.standing)
+        first = np.full(self.data.n_users, np.inf)
+        np.minimum.at(first, log.user, log.at)
+        return first
 
     @cached_property
     def attended(self) -> Matrix:

@@ -160,9 +160,7 @@ class Reranker:
         fits = np.ones(columns.shape, np.bool_)
         if self.options.collapse_series:
             series = self.s.series.of_column[columns]
-            exempt = np.ones(
-                (len(columns), self.s.series.size + 1), np.bool_
-            )  # last, of none
+            exempt = np.ones((len(columns), self.s.series.size + 1), np.bool_)  # last, of none
             exempt[:, :-1] = (registered @ self.s.series.members).toarray() > 0
             fits = number_of_equals(series, fits) == 0
             fits |= np.take_along_axis(exempt, series, axis=1)

@@ -279,6 +279,13 @@ class Snapshot(Persons):
     # Structure ------------------------------------------------------------------------------
 
     @cached_property
+    def started(self) -> Bools:
+        """For each event of the Dataset, whether it has started and was not cancelled before."""
+        events = self.data.events
+        started: Bools = events.published & (events.start <= self.as_of)
+        return started & (events.gone > events.start)
+
+    @cached_property
     def organizer(self) -> Ints:
         """For each column, its organizer; -1 for none."""
         return self.data.events.organizer[self.columns]

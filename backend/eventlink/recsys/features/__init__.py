@@ -18,6 +18,7 @@ from eventlink.recsys.features import (
     people,
     place,
     products,
+    series,
     tastes,
     timing,
     topics,
@@ -50,6 +51,7 @@ OF_EVENTS: tuple[About, ...] = (
 )
 OF_PAIRS: tuple[About, ...] = (
     *affinity.ABOUT,
+    *series.ABOUT,
     *people.ABOUT,
     *place.ABOUT,
     *topics.ABOUT,
@@ -90,6 +92,7 @@ class Features:
         self.expected = expected or YESTERDAY
         self.demand = demand.Demand(s)
         self.affinity = affinity.Affinity(s)
+        self.series = series.Series(s)
         self.people = people.People(s, asked)
         self.place = place.Place(s, self.demand)
         self.topics = topics.Topics(s)
@@ -192,6 +195,7 @@ class Features:
         who = self.s if persons is None else persons
         rows = who.rows(p.users)
         self.affinity.fill(sheet, p, rows)
+        self.series.fill(sheet, p, rows)
         self.people.fill(sheet, p, rows)
         self.topics.fill(sheet, p, rows)
         self.tastes.fill(sheet, p, rows)

@@ -170,7 +170,7 @@ def _first_day(s: Snapshot, demand: Demand) -> dict[str, Floats]:
 
 def _among_siblings(s: Snapshot, demand: Demand) -> dict[str, Floats]:
     by_start = order_by_start(s)
-    by_pace = _rank_within(_owners(s), -demand.of_columns(72))
+    by_pace = rank_within(_owners(s), -demand.of_columns(72))
     return {
         "event.next_of_organizer": (by_start == 0).astype(float),
         "event.order_of_organizer": np.log1p(by_start),
@@ -180,7 +180,7 @@ def _among_siblings(s: Snapshot, demand: Demand) -> dict[str, Floats]:
 
 def order_by_start(s: Snapshot) -> Floats:
     """Number each column, from 0, among its organizer's columns as they start."""
-    return _rank_within(_owners(s), s.data.events.start[s.columns])
+    return rank_within(_owners(s), s.data.events.start[s.columns])
 
 
 def _owners(s: Snapshot) -> Ints:
@@ -189,7 +189,7 @@ def _owners(s: Snapshot) -> Ints:
     return np.where(group < alone, group, alone + np.arange(s.n_columns, dtype=np.int32))
 
 
-def _rank_within(group: Ints, value: Floats) -> Floats:
+def rank_within(group: Ints, value: Floats) -> Floats:
     """Rank values from 0, ascending, within each group; ties in the order given."""
     order = np.lexsort((value, group))
     in_order = group[order]
