@@ -59,9 +59,8 @@ def test_a_site_like_others_is_pooled_with_the_prior_and_one_unlike_them_is_not(
         found = fit_model(alike, TrainOptions(model=kind), np.random.default_rng(0))
         assert isinstance(found, Pooled)
         assert type(found.prior) is prior
-    # With own trees, which are bolder, some draws of the examples pool an opposite prior a little.
-    alone = fit_model(unlike, TrainOptions(model="linear"), np.random.default_rng(0))
-    assert not isinstance(alone, Pooled)
+        alone = fit_model(unlike, TrainOptions(model=kind), np.random.default_rng(0))
+        assert not isinstance(alone, Pooled)
 
 
 def test_where_people_are_as_elsewhere_the_prior_counts_for_so_many_registrations(

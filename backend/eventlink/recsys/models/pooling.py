@@ -162,7 +162,8 @@ def _worth(own: Model, prior: Model, seen: Examples) -> tuple[float, float]:
 
     What decides a ranking is who beats the choice among all candidates, not among the few that were
     drawn: each drawn one counts for as many as it stands for (the correction of a sampled softmax,
-    Bengio and Senécal, 2008). In a shown list the place is weighed too.
+    Bengio and Senécal, 2008). In a shown list the place is weighed too. A prior that is worth
+    nothing alone is worth nothing.
     """
     parts = np.stack([own.margin(seen.x), prior.margin(seen.x), seen.position], axis=1)
     stands_for = np.log(np.maximum(seen.weight, 1)).astype(np.float32)
@@ -176,6 +177,12 @@ def _worth(own: Model, prior: Model, seen: Examples) -> tuple[float, float]:
         gradient: Floats = ((p - share) @ parts / len(first)).astype(np.float64)
         return float(surprise), gradient
 
-    bounds = [(0, None), (0, None), (None, None)]
-    found = minimize(loss, [0.5, 0.5, 0.0], jac=True, method="L-BFGS-B", bounds=bounds)
-    return float(found.x[0]), float(found.x[1])
+    def best(own: float | None) -> Floats:
+        bounds = [(0, own), (0, None), (None, None)]
+        start = [0.5 if own is None else own, 0.5, 0.0]
+        weights: Floats = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x
+        return weights
+
+    both = best(None)
+    # A prior that is wrong can still take back some of what an own model says too boldly.
+    return float(both[0]), float(both[1]) if best(0.0)[1] > 0 else 0.0
